@@ -1,0 +1,93 @@
+"""Strict documents: frozen structs that refuse unknown keys and say where and what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import TypeVar, get_args
+
+import msgspec
+
+from thv_core.errors import InvalidDocument
+
+__all__ = ["Document", "decode_document", "encode_document", "nearest"]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The root of every value of the model: frozen, keyword-only, strict."""
+
+
+D = TypeVar("D", bound=Document)
+
+_UNKNOWN = re.compile(r"contains unknown field `(?P<key>.*?)`(?: - at `\$\.?(?P<path>.*)`)?$")
+_AT = re.compile(r" - at `\$\.?(?P<path>.*)`$")
+
+
+def nearest(word: str, known: Iterator[str] | list[str] | tuple[str, ...]) -> str:
+    """Return the known word that ``word`` was probably meant to be, or an empty string."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
+
+
+def decode_document(text: bytes | str, kind: type[D], origin: str) -> D:
+    """Decode JSON ``text`` into ``kind``.
+
+    :param origin: what the text is, for messages: a file name or ``request``.
+    :raises InvalidDocument: naming the key path, its line and the nearest known key.
+    """
+    source = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    try:
+        return msgspec.json.decode(source, type=kind)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), source, kind, origin) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidDocument(f"{origin} is not JSON: {_position(str(error), source)}") from None
+
+
+def encode_document(document: Document) -> bytes:
+    """Encode a document as compact JSON; decoding it again yields an equal value."""
+    return msgspec.json.encode(document)
+
+
+def _position(message: str, source: str) -> str:
+    match = re.search(r"\(byte (\d+)\)", message)
+    if match is None:
+        return message
+    line = source.encode()[: int(match[1])].count(b"\n") + 1
+    return f"{message[: match.start()].strip()} (line {line})"
+
+
+def _explained(message: str, source: str, kind: type[Document], origin: str) -> InvalidDocument:
+    unknown = _UNKNOWN.search(message)
+    if unknown is None:
+        at = _AT.search(message)
+        path = at["path"] if at else ""
+        detail = _AT.sub("", message)
+        return InvalidDocument(
+            f"{origin}: {path + ': ' if path else ''}{detail}{_line(path.rsplit('.', 1)[-1], source)}"
+        )
+    path = f"{unknown['path']}.{unknown['key']}" if unknown["path"] else unknown["key"]
+    meant = nearest(unknown["key"], sorted(_known_keys(kind)))
+    hint = f"Did you mean {meant}?" if meant else ""
+    return InvalidDocument(f"{origin}: {path} is not a known key{_line(unknown['key'], source)}", hint=hint)
+
+
+def _line(key: str, source: str) -> str:
+    found = source.find(f'"{key}"') if key else -1
+    return f" (line {source.count(chr(10), 0, found) + 1})" if found >= 0 else ""
+
+
+def _known_keys(kind: type[msgspec.Struct]) -> set[str]:
+    keys: set[str] = set()
+    for field in msgspec.structs.fields(kind):
+        keys.add(field.encode_name)
+        for nested in _structs(field.type):
+            keys |= _known_keys(nested)
+    return keys
+
+
+def _structs(annotation: object) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _structs(argument)

@@ -1,0 +1,37 @@
+"""What a user asks to run: the flags of ``thv run`` as one document."""
+
+from __future__ import annotations
+
+import msgspec
+
+from thv_core.model.document import Document
+from thv_core.model.profile import PermissionProfile
+from thv_core.model.run_config import RunConfig
+
+__all__ = ["RunRequest"]
+
+
+class RunRequest(Document, frozen=True, kw_only=True):
+    """A request to run a server.
+
+    Either ``run_config`` is a whole configuration, or ``server`` names what to run and the rest refines it.
+    ``request_id`` is drawn by the caller: the same request sent twice starts one workload. ``shell_values`` maps the
+    names of secrets to values that the caller's shell holds; control keeps them in memory only.
+    """
+
+    request_id: str
+    server: str = ""
+    run_config: RunConfig | None = None
+    name: str = ""
+    transport: str = ""
+    proxy_port: int = 0
+    cmd_args: tuple[str, ...] = ()
+    env_vars: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    secrets: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    permission_profile: PermissionProfile | None = None
+    permission_profile_name_or_path: str = ""
+    shell_values: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+
+    def __repr__(self) -> str:
+        return f"RunRequest(server={self.server!r}, name={self.name!r}, request_id={self.request_id!r})"

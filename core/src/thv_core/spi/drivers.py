@@ -1,0 +1,52 @@
+"""Drivers: what every plugin that is chosen by name has in common."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from thv_core.errors import SettingsError
+
+__all__ = ["Driver", "Surroundings"]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a driver may know of the machine: the environment and directories of its own, handed over, never looked up.
+
+    ``state`` survives reboots, ``cache`` may be deleted at any time; both are mode 0700 and exist.
+    """
+
+    state: Path
+    cache: Path
+    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+class Driver(ABC):  # noqa: B024 - each contract adds its own abstract methods
+    """A plugin that is chosen by name and constructed once per process."""
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, object], surroundings: Surroundings) -> Self:
+        """Construct the driver from its section of ``config.yaml``.
+
+        The default passes each setting to the constructor's keyword of that name.
+
+        :raises SettingsError: when a setting is unknown or has a wrong value.
+        """
+        del surroundings
+        known = [
+            name for name, each in inspect.signature(cls).parameters.items() if each.kind is not each.VAR_POSITIONAL
+        ]
+        for key in settings:
+            if key not in known:
+                raise SettingsError(
+                    f"{key} is not a setting of {cls.__name__}", hint=f"It knows: {', '.join(known) or 'none'}."
+                )
+        try:
+            return cls(**settings)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"the settings of {cls.__name__} are not usable: {error}") from error

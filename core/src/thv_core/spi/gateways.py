@@ -1,0 +1,44 @@
+"""The contract of gateways: the process that carries MCP traffic. Group ``thv.gateways``."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from thv_core.spi.drivers import Driver
+from thv_core.spi.middleware import MiddlewareRecipe
+
+__all__ = ["GATEWAY_SOCKET", "ROUTES_FILE", "Gateway", "GatewaySeat"]
+
+ROUTES_FILE = "routes.json"
+"""The :class:`thv_core.model.route.RouteSnapshot`, written atomically by control, mode 0600."""
+
+GATEWAY_SOCKET = "gateway.sock"
+"""The Unix socket (0600) on which a gateway takes ``GatewayCommand`` lines and sends ``RouteReport`` lines."""
+
+
+@dataclass(frozen=True)
+class GatewaySeat:
+    """Where a gateway runs: its private directory, the lifeline, and the middleware that plugins offer.
+
+    ``lifeline`` is a descriptor that reaches end-of-file when the supervisor is gone. ``broken_recipes`` maps the name
+    of a plugin whose middleware could not be collected to the reason.
+    """
+
+    directory: Path
+    lifeline: int
+    recipes: Mapping[str, MiddlewareRecipe] = field(default_factory=dict[str, MiddlewareRecipe])
+
+
+class Gateway(Driver):
+    """Serves every route of the snapshot, in one process, until it is told to stop."""
+
+    @abstractmethod
+    def serve(self, seat: GatewaySeat) -> None:
+        """Serve until the lifeline closes (exit at once), SIGTERM or ``drain`` (finish the calls in flight, bounded).
+
+        At the start the snapshot file is read and every route of it is served again: same ports, same servers,
+        stored handshakes, and session ids of the predecessor are accepted.
+        """
