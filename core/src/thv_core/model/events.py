@@ -9,11 +9,16 @@ __all__ = ["Progress", "WorkloadEvent"]
 
 
 class Progress(Document, frozen=True, kw_only=True):
-    """One step that a person waits for: ``step`` is a word such as ``prepared``, ``seconds`` how long it took."""
+    """One step that a person waits for.
+
+    ``step`` is a word: ``prepared`` for one that is done, ``downloading`` for one that goes on (``done`` is false).
+    ``seconds`` is how long it took.
+    """
 
     step: str
     text: str
     seconds: float = 0.0
+    done: bool = True
 
 
 class WorkloadEvent(Document, frozen=True, kw_only=True):

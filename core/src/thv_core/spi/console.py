@@ -37,3 +37,7 @@ class Console(Protocol):
     def step(self, word: str, text: str, seconds: float = 0.0) -> None:
         """Print one finished step, ``  prepared   14 packages, 21 MB   2.1 s``, to stderr, unless ``--quiet``."""
         ...
+
+    def going_on(self, word: str, text: str, seconds: float = 0.0) -> None:
+        """Show on a terminal what takes a while, in a line that the next one replaces; elsewhere say nothing."""
+        ...

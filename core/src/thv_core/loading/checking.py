@@ -1,0 +1,133 @@
+"""Check what the catalog cannot see: import every plugin, compare it with its contract, and construct it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from itertools import zip_longest
+from typing import NamedTuple, cast
+
+from thv_core.errors import ThvError
+from thv_core.loading.catalog import Catalog, Plugin, PluginStatus
+from thv_core.loading.drivers import Drivers, driver_class
+from thv_core.loading.hooks import HookBus
+from thv_core.loading.importing import load
+from thv_core.loading.kinds import KINDS
+from thv_core.spi.drivers import Driver
+
+__all__ = ["Finding", "Severity", "check"]
+
+
+class Severity(StrEnum):
+    """A ``problem`` keeps a plugin from working; a ``note`` is advice to its author."""
+
+    PROBLEM = "problem"
+    NOTE = "note"
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong, or could be better, with one plugin."""
+
+    plugin: Plugin
+    severity: Severity
+    text: str
+
+
+def check(catalog: Catalog, drivers: Drivers) -> list[Finding]:
+    """Import, compare and construct every plugin, and list what is wrong; an empty list is good news.
+
+    It never raises for a plugin, however broken it is.
+    """
+    findings = [finding for plugin in catalog.plugins for finding in _checked(plugin, drivers)]
+    return [*findings, *_hook_findings(catalog, drivers)]
+
+
+def _checked(plugin: Plugin, drivers: Drivers) -> Iterator[Finding]:
+    if plugin.status is not PluginStatus.READY:
+        yield Finding(plugin, Severity.PROBLEM, f"{plugin.status}: {plugin.reason}")
+        return
+    if plugin.reason:
+        yield Finding(plugin, Severity.NOTE, plugin.reason)
+    for problem in _problems(plugin, drivers):
+        yield Finding(plugin, Severity.PROBLEM, problem)
+
+
+def _problems(plugin: Plugin, drivers: Drivers) -> Iterator[str]:
+    if plugin.kind == "hooks":
+        return
+    try:
+        contract = KINDS[plugin.kind].contract_class()
+        if KINDS[plugin.kind].driver:
+            yield from _driver_problems(plugin, contract, drivers)
+        elif not isinstance(load(plugin), contract):
+            yield f"it is not a {contract.__name__}"
+    except ThvError as error:
+        yield ": ".join([error.message, *error.evidence])
+    except ImportError as error:
+        yield f"its contract cannot be imported: {error}"
+
+
+def _driver_problems(plugin: Plugin, contract: type[Driver], drivers: Drivers) -> Iterator[str]:
+    yield from _signature_problems(driver_class(plugin, contract), contract)
+    drivers.get(contract, plugin.name)
+
+
+def _hook_findings(catalog: Catalog, drivers: Drivers) -> Iterator[Finding]:
+    bus = HookBus(catalog)
+    bus.observers(drivers.surroundings)
+    bus.middleware()
+    for plugin in catalog.ready("hooks"):
+        if plugin.label in bus.failures:
+            yield Finding(plugin, Severity.PROBLEM, bus.failures[plugin.label])
+
+
+def _signature_problems(found: type, contract: type) -> Iterator[str]:
+    for name, promised in _methods(contract):
+        given = getattr(found, name)
+        if not callable(given):
+            yield f"{name} is not a method"
+        elif inspect.iscoroutinefunction(given) is not inspect.iscoroutinefunction(promised):
+            yield f"{name} is {'' if inspect.iscoroutinefunction(given) else 'not '}async, unlike its contract"
+        else:
+            yield from (f"{name}: {problem}" for problem in _differences(given, promised))
+
+
+def _methods(contract: type) -> Iterator[tuple[str, Callable[..., object]]]:
+    for name in dir(contract):
+        promised = getattr(contract, name)
+        if not name.startswith("_") and inspect.isroutine(promised):
+            yield name, cast("Callable[..., object]", promised)
+
+
+def _differences(given: Callable[..., object], promised: Callable[..., object]) -> Iterator[str]:
+    """Say why a call that suits the contract would not suit the plugin; more parameters with defaults are welcome."""
+    takes = inspect.signature(given).parameters
+    anything = {each.kind for each in takes.values()}
+    positional, keywords = _split(inspect.signature(promised))
+    own, own_keywords = _split(inspect.signature(given))
+    for wanted, offered in zip_longest(positional, own[: len(positional)]):
+        if offered is None and inspect.Parameter.VAR_POSITIONAL not in anything:
+            yield f"it does not take {wanted}"
+        elif offered not in (None, wanted):
+            yield f"it calls {offered} what the contract calls {wanted}"
+    for wanted in keywords:
+        if wanted not in (*own, *own_keywords) and inspect.Parameter.VAR_KEYWORD not in anything:
+            yield f"it does not take {wanted}"
+    asked = inspect.signature(promised).parameters
+    for name in (*own, *own_keywords):
+        required = takes[name].default is inspect.Parameter.empty
+        if required and name in asked and asked[name].default is not inspect.Parameter.empty:
+            yield f"it requires {name}, which the contract does not"
+        elif required and name not in asked and name not in own[: len(positional)]:
+            yield f"it requires {name}, which the contract does not have"
+
+
+def _split(signature: inspect.Signature) -> tuple[list[str], list[str]]:
+    kinds = inspect.Parameter
+    positional = [
+        name
+        for name, each in signature.parameters.items()
+        if each.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+    ]
+    return positional, [name for name, each in signature.parameters.items() if each.kind is kinds.KEYWORD_ONLY]

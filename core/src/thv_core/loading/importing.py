@@ -1,0 +1,66 @@
+"""Import exactly the entry point that the catalog approved, through stevedore."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from typing import NoReturn
+
+from stevedore.extension import ExtensionManager
+
+from thv_core.errors import PluginBroken, ThvError
+from thv_core.loading.catalog import Plugin
+from thv_core.loading.kinds import KINDS
+
+__all__ = ["broken", "load"]
+
+
+def load(plugin: Plugin) -> object:
+    """Import what a plugin's entry point names and return it.
+
+    :raises PluginBroken: naming the distribution, with whatever the import raised chained.
+    """
+    try:
+        # Not ``.driver``, which is the class when an instance is falsy, and no call through the manager, which
+        # swallows exceptions.
+        return _Approved(plugin).extensions[0].plugin
+    except (Exception, SystemExit) as error:
+        raise broken(plugin, "could not be imported", error) from error
+
+
+def broken(plugin: Plugin, what: str, cause: BaseException | None = None) -> PluginBroken:
+    """Return the error for a plugin that failed: ``what`` completes the sentence that begins with its name."""
+    evidence = [described(cause)] if cause is not None else []
+    hint = cause.hint if isinstance(cause, ThvError) else ""
+    return PluginBroken(
+        f"the {plugin.kind} {plugin.name!r} of {plugin.origin} {what}",
+        evidence=evidence,
+        hint=hint or f"Upgrade or uninstall {plugin.distribution}, or tell its author.",
+    )
+
+
+def described(error: BaseException) -> str:
+    """Return one line that says what a foreign exception was, even when its own text fails."""
+    if isinstance(error, ThvError):
+        return error.message
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a stranger's exception may be broken as well
+        text = ""
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+class _Approved(ExtensionManager[object]):
+    """A stevedore manager that sees one entry point: stevedore's own list knows no distribution and keeps a cache."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+        super().__init__(KINDS[plugin.kind].group, on_load_failure_callback=_reraised)
+
+    def list_entry_points(self) -> list[EntryPoint]:
+        """Return the approved entry point alone."""
+        return [EntryPoint(name=self._plugin.name, value=self._plugin.value, group=self.namespace)]
+
+
+def _reraised(manager: ExtensionManager[object], entry_point: EntryPoint, error: BaseException) -> NoReturn:
+    del manager, entry_point
+    raise error

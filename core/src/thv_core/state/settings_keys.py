@@ -1,0 +1,93 @@
+"""The keys of ``config.yaml``: which exist, and how text from a command line becomes a value of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+
+from thv_core.errors import SettingsError
+from thv_core.model.document import Document, nearest
+
+__all__ = ["KEYS", "Configuration", "SecretsSettings", "known", "parsed", "unknown"]
+
+PLUGIN_KEY = "plugins.NAME.KEY"
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+class SecretsSettings(Document, frozen=True, kw_only=True):
+    """Which secret store is asked; an empty ``provider`` chooses none."""
+
+    provider: str = ""
+
+
+class Configuration(Document, frozen=True, kw_only=True):
+    """The user's settings.
+
+    ``plugins`` holds the settings of each plugin by its name, which thv passes on without knowing them. ``disabled``
+    are names of plugins, ``kind:name``, or names of distributions. Timeouts are seconds, a day at most.
+    """
+
+    runtime: str = "sandbox"
+    gateway: str = "asgi"
+    secrets: SecretsSettings = SecretsSettings()
+    plugins: dict[str, dict[str, object]] = msgspec.field(default_factory=dict[str, dict[str, object]])
+    disabled: tuple[str, ...] = ()
+    start_timeout: Seconds = 60.0
+    request_timeout: Seconds = 300.0
+
+
+def _text(text: str) -> object:
+    return text
+
+
+def _seconds(text: str) -> object:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("a number of seconds") from None
+    return int(value) if value.is_integer() else value
+
+
+def _names(text: str) -> object:
+    return [name.strip() for name in text.strip().strip("[]").split(",") if name.strip()]
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "disabled": _names,
+    "gateway": _text,
+    "request_timeout": _seconds,
+    "runtime": _text,
+    "secrets.provider": _text,
+    "start_timeout": _seconds,
+}
+
+KEYS = (*sorted([*_PARSERS, PLUGIN_KEY]),)
+"""Every key path, sorted; the settings of plugins are one pattern."""
+
+
+def known(key_path: str) -> bool:
+    """Tell whether a key path names a setting, or a setting of any plugin."""
+    parts = key_path.split(".")
+    return key_path in _PARSERS or (parts[0] == "plugins" and len(parts) > 2 and all(parts))
+
+
+def unknown(key_path: str, where: str = "") -> SettingsError:
+    """Return the error for a key path that names no setting, with the nearest that does."""
+    meant = nearest(key_path, [*_PARSERS])
+    hint = f"Did you mean {meant}?" if meant else f"Known settings: {', '.join(KEYS)}."
+    return SettingsError(f"{key_path} is not a known setting{where}", hint=hint)
+
+
+def parsed(key_path: str, text: str, free: Callable[[str], object]) -> object:
+    """Turn text from a command line into the value of a setting.
+
+    :param free: parses the value of a plugin's setting, whose type only the plugin knows.
+    :raises SettingsError: when the text is not of the type of the setting.
+    """
+    try:
+        return _PARSERS.get(key_path, free)(text)
+    except ValueError as error:
+        raise SettingsError(f"{key_path} cannot be {text!r}: it is {error}") from None

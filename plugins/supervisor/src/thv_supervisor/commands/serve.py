@@ -1,0 +1,49 @@
+"""``thv serve``: the three processes in the foreground."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from thv_core.spi.console import Console
+
+__all__ = ["serve"]
+
+
+@click.command(short_help="Run the processes of thv in the foreground.")
+@click.option("--stop", is_flag=True, help="End the processes that run; servers live on.")
+@click.pass_obj
+def serve(console: Console, stop: bool) -> None:
+    """Run control and gateway in the foreground; other commands start them in the background when needed.
+
+    Servers live on when the processes end, and are found again when they start.
+    """
+    from thv_core.errors import AlreadyExists
+    from thv_core.state.paths import Paths
+    from thv_supervisor.launching import command, is_supervised, prepare
+
+    paths = Paths.from_environment(console.environment, sys.platform)
+    paths.ensure()
+    supervised = is_supervised(paths)
+    if stop:
+        _stop(console, supervised)
+        return
+    if supervised:
+        raise AlreadyExists("the processes of thv run already", hint="End them with:  thv serve --stop")
+    prepare(paths)
+    console.message(f"control listens at {paths.control_socket}; end with Ctrl-C")
+    os.execv(sys.executable, command(paths))  # noqa: S606 - our own interpreter
+
+
+def _stop(console: Console, supervised: bool) -> None:
+    from thv_supervisor.client import ControlClient
+
+    if not supervised:
+        console.message("the processes of thv do not run")
+        return
+    ControlClient(console.environment, console.message).call("POST", "/api/v1beta/shutdown")
+    console.message("the processes of thv end; servers live on and are found again")

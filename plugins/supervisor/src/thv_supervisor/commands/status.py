@@ -1,0 +1,56 @@
+"""``thv status``: one workload in detail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from thv_supervisor.commands.completing import workload_names
+from thv_supervisor.commands.listing import ago
+
+if TYPE_CHECKING:
+    from thv_core.spi.console import Console
+
+__all__ = ["status"]
+
+
+@click.command(short_help="Show one workload.")
+@click.argument("name", shell_complete=workload_names)
+@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]), show_default=True)
+@click.pass_obj
+def status(console: Console, name: str, form: str) -> None:
+    """Show what a workload is doing, and why."""
+    from thv_supervisor.client import ControlClient
+
+    client = ControlClient(console.environment, console.message)
+    view = client.call("GET", f"/api/v1beta/workloads/{quote(name)}/status")
+    if form == "json":
+        console.document(view)
+        return
+    for label, text in _pairs(view):
+        console.line(f"{label:<11}{text}")
+
+
+def _pairs(view: dict[str, Any]) -> list[tuple[str, str]]:
+    spoken = f", speaks {view['protocol_version']}" if view["protocol_version"] else ""
+    pairs = [
+        (view["name"], _doing(view)),
+        ("package", f"{view['package']}   {view['runtime']}, {view['transport_type']}{spoken}"),
+        ("url", view["url"]),
+        ("tools", ", ".join(view["tools"]) or "none known"),
+        ("group", view["group"]),
+        ("created", ago(view["created_at"])),
+        ("log", f"thv logs {view['name']}"),
+    ]
+    return [pairs[0], ("reason", view["status_context"]), *pairs[1:]] if view["status_context"] else pairs
+
+
+def _doing(view: dict[str, Any]) -> str:
+    count = view["restarts"]
+    restarts = f"{count} restart{'' if count == 1 else 's'}"
+    if not view["started_at"]:
+        return f"{view['status']}, {restarts}"
+    since = ago(view["started_at"]).removesuffix(" ago")
+    return f"{view['status']} for {since} (pid {view['pid']}), {restarts}"

@@ -1,0 +1,36 @@
+"""Call synchronous drivers from the event loop: in a bounded pool per driver, each call with a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from thv_core.errors import TimedOut
+
+__all__ = ["DriverCalls"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WORKERS = 4
+
+
+class DriverCalls:
+    """Pools of worker threads by driver name; one that hangs blocks its own driver only."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+
+    async def run(self, driver: str, limit: float, call: Callable[[], T]) -> T:
+        """Return what ``call`` returns.
+
+        :param limit: seconds after which the caller goes on; the thread cannot be ended and stays in its pool.
+        :raises TimedOut: when it takes longer.
+        """
+        pool = self._pools.setdefault(driver, ThreadPoolExecutor(WORKERS, thread_name_prefix=driver))
+        try:
+            return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, call), limit)
+        except TimeoutError:
+            raise TimedOut(f"{driver} did not finish within {limit:g} s", hint="thv logs --proxy tells more.") from None

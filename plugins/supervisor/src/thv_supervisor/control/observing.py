@@ -1,0 +1,73 @@
+"""Watch the runtimes: what each sees, refreshed on demand and once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from thv_core.errors import ThvError
+from thv_core.loading.drivers import Drivers
+from thv_core.spi.runtimes import Observed, Runtime
+from thv_supervisor.control.driver_calls import DriverCalls
+
+__all__ = ["Observatory"]
+
+INTERVAL = 1.0
+LIMIT = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Observatory:
+    """The deployments of every runtime in use, by workload; ``None`` for a runtime that cannot be asked."""
+
+    def __init__(self, drivers: Drivers, calls: DriverCalls, changed: Callable[[str], None]) -> None:
+        self._drivers = drivers
+        self._calls = calls
+        self._changed = changed
+        self._seen: dict[str, dict[str, tuple[Observed, ...]] | None] = {}
+        self._turn = asyncio.Lock()
+
+    def sees(self, runtime: str, workload: str) -> tuple[Observed, ...] | None:
+        """Return what a runtime sees of a workload, or ``None`` when the runtime cannot be asked."""
+        seen = self._seen.get(runtime)
+        return None if seen is None else seen.get(workload, ())
+
+    def workloads(self, runtime: str) -> Iterable[str]:
+        """Return the workloads of which a runtime sees anything."""
+        return list(self._seen.get(runtime) or {})
+
+    async def refresh(self, runtime: str) -> None:
+        """Ask a runtime what it sees now."""
+        async with self._turn:
+            try:
+                driver = self._drivers.get(Runtime, runtime)
+                observed = await self._calls.run(f"{runtime}-observe", LIMIT, driver.observe)
+            except ThvError as error:
+                log.warning("runtime %s cannot be observed: %s", runtime, error.message)
+                self._replace(runtime, None)
+            else:
+                self._replace(runtime, _by_workload(observed))
+
+    async def watch(self, runtimes: Callable[[], Iterable[str]]) -> None:
+        """Refresh every runtime in use once a second, for ever."""
+        while True:
+            for runtime in runtimes():
+                await self.refresh(runtime)
+            await asyncio.sleep(INTERVAL)
+
+    def _replace(self, runtime: str, seen: dict[str, tuple[Observed, ...]] | None) -> None:
+        before = self._seen.get(runtime) or {}
+        self._seen[runtime] = seen
+        after = seen or {}
+        for workload in before.keys() | after.keys():
+            if before.get(workload) != after.get(workload):
+                self._changed(workload)
+
+
+def _by_workload(observed: Sequence[Observed]) -> dict[str, tuple[Observed, ...]]:
+    seen: dict[str, tuple[Observed, ...]] = {}
+    for each in observed:
+        seen[each.deployment.workload] = (*seen.get(each.deployment.workload, ()), each)
+    return seen

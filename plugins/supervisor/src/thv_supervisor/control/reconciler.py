@@ -1,0 +1,193 @@
+"""All keepers together: adopt what the state remembers, take new requests, and end what belongs to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from thv_core.errors import AlreadyExists, NotFound, TimedOut
+from thv_core.model.events import Progress
+from thv_core.model.request import RunRequest
+from thv_core.model.run_config import RunConfig
+from thv_core.model.status import Status
+from thv_core.model.workload import Workload, WorkloadView
+from thv_core.services.choosing_ports import choose_port
+from thv_core.services.describing import view
+from thv_core.services.transitions import to_remove, to_start, to_stop
+from thv_core.spi.runtimes import Runtime
+from thv_supervisor.control.admission import admit, ephemeral_start, is_free
+from thv_supervisor.control.ground import Ground
+from thv_supervisor.control.keeping import STOP_GRACE, Keeper
+
+__all__ = ["Reconciler"]
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """The keepers by workload."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self._keepers: dict[str, Keeper] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+
+    def wake(self, workload: str) -> None:
+        """Let the keeper of a workload look again."""
+        keeper = self._keepers.get(workload)
+        if keeper:
+            keeper.wake()
+
+    async def adopt(self) -> None:
+        """Look at every runtime once, then keep every workload that the state remembers."""
+        for runtime in self.runtimes():
+            await self.ground.observatory.refresh(runtime)
+            await self._end_strays(runtime)
+        for workload in self.ground.store.all():
+            self._keep(workload.name)
+
+    def runtimes(self) -> set[str]:
+        """Return the runtimes in use: of every workload, and the chosen one."""
+        return {workload.config.runtime for workload in self.ground.store.all()} | {
+            self.ground.kernel.configuration.runtime
+        }
+
+    def views(self, request_id: str = "") -> list[WorkloadView]:
+        """Return all workloads by name, or those that one request made."""
+        workloads = self.ground.store.all()
+        return [self._view(workload) for workload in workloads if request_id in ("", workload.request_id)]
+
+    def view(self, name: str) -> WorkloadView:
+        """Return one workload.
+
+        :raises NotFound: when there is none of that name.
+        """
+        return self._view(self.ground.store.get(name))
+
+    async def submit(self, request: RunRequest) -> Keeper:
+        """Record what a request asks for and start it; the same request again is the same workload.
+
+        :raises ThvError: when it cannot be meant, resolved or admitted; nothing is recorded then.
+        """
+        if (known := self._resubmitted(request)) is not None:
+            return known
+        admitted = await admit(request, self.ground)
+        async with self._turn:
+            if (known := self._resubmitted(request)) is not None:
+                return known
+            keeper = self._record(request, admitted.config)
+        if admitted.resolved:
+            keeper.happenings.tell(Progress(step="resolved", text=admitted.resolved, seconds=admitted.seconds))
+        return keeper
+
+    async def start(self, name: str) -> Keeper:
+        """Want a workload running, in a new life even if it runs.
+
+        :raises NotFound: when there is none of that name.
+        """
+        generation = self.ground.store.next_generation()
+        return self._change(name, lambda workload: to_start(workload, generation))
+
+    async def stop(self, name: str, grace: float) -> Keeper:
+        """Want a workload stopped, with ``grace`` seconds to end by itself.
+
+        :raises NotFound: when there is none of that name.
+        """
+        return self._change(name, to_stop, grace)
+
+    async def remove(self, name: str) -> Keeper:
+        """Want a workload gone.
+
+        :raises NotFound: when there is none of that name.
+        """
+        return self._change(name, to_remove)
+
+    async def until(self, name: str, settled: Callable[[Workload | None], bool], limit: float) -> None:
+        """Wait until a workload (``None`` once it is gone) has settled.
+
+        :raises TimedOut: after ``limit`` seconds.
+        """
+        deadline = time.monotonic() + limit
+        while not settled(self._find(name)):
+            if time.monotonic() > deadline:
+                raise TimedOut(f"{name} did not get there within {limit:g} s", hint=f"thv status {name}")
+            await asyncio.sleep(0.02)
+
+    def _resubmitted(self, request: RunRequest) -> Keeper | None:
+        workload = self.ground.store.by_request(request.request_id)
+        if workload is None:
+            return None
+        self.ground.shell_values.keep(workload.name, request.shell_values)
+        keeper = self._keep(workload.name)
+        if workload.status is Status.RUNNING:
+            keeper.happenings.tell(None)
+        keeper.wake()
+        return keeper
+
+    def _record(self, request: RunRequest, config: RunConfig) -> Keeper:
+        store = self.ground.store
+        if self._find(config.name) is not None:
+            raise AlreadyExists(
+                f"workload with name '{config.name}' already exists",
+                hint=f"Give another with --name, or remove it:  thv rm {config.name}",
+            )
+        port = choose_port(config.port, store.remembered_ports(), ephemeral_start(), is_free)
+        self.ground.shell_values.keep(config.name, request.shell_values)
+        store.add(
+            Workload(
+                name=config.name,
+                config=msgspec.structs.replace(config, port=port),
+                request_id=request.request_id,
+                generation=store.next_generation(),
+                created_at=self.ground.clock(),
+            )
+        )
+        return self._keep(config.name)
+
+    def _change(self, name: str, change: Callable[[Workload], Workload], grace: float | None = None) -> Keeper:
+        self.ground.store.replace(change(self.ground.store.get(name)))
+        keeper = self._keep(name)
+        keeper.grace = STOP_GRACE if grace is None else grace
+        keeper.happenings.restart()
+        keeper.retry_now()
+        return keeper
+
+    def _keep(self, name: str) -> Keeper:
+        keeper = self._keepers.get(name)
+        if keeper is None:
+            keeper = self._keepers[name] = Keeper(name, self.ground)
+            task = asyncio.create_task(self._kept(keeper), name=f"keep {name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return keeper
+
+    async def _kept(self, keeper: Keeper) -> None:
+        try:
+            await keeper.keep()
+        finally:
+            del self._keepers[keeper.name]
+
+    async def _end_strays(self, runtime: str) -> None:
+        known = set(self.ground.store.names())
+        for name in set(self.ground.observatory.workloads(runtime)) - known:
+            for each in self.ground.observatory.sees(runtime, name) or ():
+                log.warning("ending %s, which belongs to no workload", each.deployment.label)
+                driver = self.ground.kernel.drivers.get(Runtime, runtime)
+                await self.ground.calls.run(runtime, 30.0, partial(driver.remove, each.deployment))
+
+    def _find(self, name: str) -> Workload | None:
+        with contextlib.suppress(NotFound):
+            return self.ground.store.get(name)
+        return None
+
+    def _view(self, workload: Workload) -> WorkloadView:
+        observed = self.ground.observatory.sees(workload.config.runtime, workload.name) or ()
+        mine = next((each for each in observed if each.deployment.generation == workload.generation), None)
+        return view(workload, mine, self.ground.link.report(workload.name))

@@ -1,0 +1,73 @@
+"""Before a request is served: is this control still the right one? If not, it says so and is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+
+from thv_core.errors import InvalidRequest, NotReady
+from thv_core.kernel import Kernel
+from thv_core.state.configuration import Configuration, ConfigurationFile
+from thv_supervisor.control.ground import ShellValues
+from thv_supervisor.control.succession import Handover, name_interpreter, succeed
+from thv_supervisor.installations import Installation, Verdict, verdict
+
+__all__ = ["Settlement"]
+
+PAUSE = 0.05
+"""Seconds in which the answer that announces the replacement reaches the caller."""
+
+
+@dataclass
+class Settlement:
+    """The installation and settings that this process was composed from, and how it is replaced."""
+
+    own: Installation
+    kernel: Kernel
+    lifeline: int
+    shell_values: ShellValues
+
+    def settle(self, header: str | None) -> str:
+        """Check a caller's installation, and the settings on disk; return what it must be told, or nothing.
+
+        :raises NotReady: when this process is about to be replaced; the caller asks again.
+        :raises SettingsError: when ``config.yaml`` was changed and is not usable.
+        """
+        notice = self._with_caller(header) if header else ""
+        latest = ConfigurationFile(self.kernel.paths.config_file).load()
+        if latest != self.kernel.configuration:
+            self._replace(self.own.interpreter, _renews_gateway(latest, self.kernel.configuration))
+            raise NotReady("the settings changed: control starts again")
+        return notice
+
+    def _with_caller(self, header: str) -> str:
+        try:
+            caller = Installation.from_header(header)
+        except ValueError as error:
+            raise InvalidRequest(f"the header of the caller's installation is malformed: {error}") from None
+        decided = verdict(self.own, caller)
+        if decided is Verdict.OUTRANK:
+            return f"thv {self.own.version} of {self.own.interpreter} is running and newer than this {caller.version}"
+        if decided is Verdict.STAY:
+            return ""
+        if decided is Verdict.YIELD:
+            name_interpreter(self.kernel.paths.interpreter, caller.interpreter)
+            os.kill(os.getppid(), signal.SIGHUP)
+        self._replace(caller.interpreter, renew_gateway=True)
+        raise NotReady(_REASONS[decided].format(caller=caller))
+
+    def _replace(self, interpreter: str, renew_gateway: bool) -> None:
+        handover = Handover(self.shell_values.all(), renew_gateway)
+        asyncio.get_running_loop().call_later(PAUSE, succeed, interpreter, self.lifeline, handover)
+
+
+_REASONS = {
+    Verdict.RENEW: "the installed plugins changed: control starts again",
+    Verdict.YIELD: "thv of another environment takes over: {caller.version} of {caller.interpreter}",
+}
+
+
+def _renews_gateway(latest: Configuration, former: Configuration) -> bool:
+    return (latest.gateway, latest.plugins, latest.disabled) != (former.gateway, former.plugins, former.disabled)

@@ -1,0 +1,67 @@
+"""Which installation of thv a process runs from, and which of two takes over. Pure but for :func:`installation`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from thv_core import __version__
+from thv_core.loading.catalog import scan
+
+__all__ = ["HEADER", "Installation", "Verdict", "installation", "verdict"]
+
+HEADER = "x-thv-installation"
+"""The request header by which a caller names its installation, as one JSON object in ASCII."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An environment by its Python, the version of its core, and a fingerprint of every plugin in it."""
+
+    interpreter: str
+    version: str
+    fingerprint: str
+
+    def header(self) -> str:
+        """Return the value of :data:`HEADER`."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_header(cls, value: str) -> Installation:
+        """Return what :meth:`header` described; raises ``ValueError`` when it is not that."""
+        try:
+            return cls(**json.loads(value))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+
+class Verdict(StrEnum):
+    """What control does when a caller's installation is not its own."""
+
+    STAY = "stay"
+    RENEW = "renew"
+    YIELD = "yield"
+    OUTRANK = "outrank"
+
+
+def installation() -> Installation:
+    """Return the installation of this process."""
+    return Installation(interpreter=sys.executable, version=__version__, fingerprint=scan().fingerprint)
+
+
+def verdict(own: Installation, caller: Installation) -> Verdict:
+    """Decide: stay the same, renew for changed plugins, yield to the caller's environment, or outrank it.
+
+    The higher core version takes over; of equal ones, the caller's.
+    """
+    if own == caller:
+        return Verdict.STAY
+    if own.interpreter == caller.interpreter:
+        return Verdict.RENEW
+    return Verdict.OUTRANK if _rank(own.version) > _rank(caller.version) else Verdict.YIELD
+
+
+def _rank(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,0 +1,137 @@
+"""The parent of control and gateway: start both, restart whichever dies, forward signals. It parses nothing.
+
+One thread, standard library only. A flock on a file that is never unlinked makes it single; children inherit the
+reading end of a pipe and exit when it closes, so a killed supervisor takes them along and nothing else. SIGHUP
+re-executes it under the interpreter that the link ``interpreter`` in the state directory names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+MODULES = {"control": "thv_supervisor.control", "gateway": "thv_supervisor.gateway_process"}
+SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+STABLE = 10.0
+SLOWEST = 5.0
+GRACE = 15.0
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Supervisor:
+    """The two children, by name, and when each may be started (seconds of the monotonic clock)."""
+
+    def __init__(self, state: str, lock: int, pipe: tuple[int, int], alive: dict[str, int]) -> None:
+        self.state = state
+        self.lock = lock
+        self.pipe = pipe
+        self.alive = alive
+        self.began = dict.fromkeys(alive, time.monotonic())
+        self.delay = dict.fromkeys(MODULES, 0.0)
+        self.due = dict.fromkeys(MODULES, 0.0)
+
+    def run(self) -> None:
+        """Supervise until SIGTERM or SIGINT."""
+        while True:
+            self.reap()
+            self.start()
+            waiting = [self.due[name] - time.monotonic() for name in MODULES if name not in self.alive]
+            arrived = signal.sigtimedwait(SIGNALS, max(min(waiting, default=3600.0), 0.01))
+            number = arrived.si_signo if arrived else 0
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self.stop()
+                return
+            if number == signal.SIGHUP:
+                self.succeed()
+
+    def start(self) -> None:
+        """Start each child that is not alive and is due."""
+        for name, module in MODULES.items():
+            if name in self.alive or time.monotonic() < self.due[name]:
+                continue
+            command = [interpreter(self.state), "-P", "-m", module, str(self.pipe[0])]
+            self.alive[name] = os.posix_spawn(command[0], command, os.environ, setsigmask=())
+            self.began[name] = time.monotonic()
+
+    def reap(self) -> None:
+        """Collect whatever has ended, and let a child that ends often wait longer."""
+        with contextlib.suppress(ChildProcessError):
+            while ended := os.waitpid(-1, os.WNOHANG)[0]:
+                for name in [name for name, pid in self.alive.items() if pid == ended]:
+                    self.put_off(name)
+
+    def put_off(self, name: str) -> None:
+        """Note that a child has ended, and when it is due again."""
+        del self.alive[name]
+        stable = time.monotonic() - self.began[name] > STABLE
+        self.delay[name] = 0.0 if stable else min(max(self.delay[name] * 2, 0.05), SLOWEST)
+        self.due[name] = time.monotonic() + self.delay[name]
+
+    def stop(self) -> None:
+        """End both children: SIGTERM, wait, SIGKILL."""
+        for pid in self.alive.values():
+            os.kill(pid, signal.SIGTERM)
+        limit = time.monotonic() + GRACE
+        while self.alive and time.monotonic() < limit:
+            self.reap()
+            signal.sigtimedwait({signal.SIGCHLD}, 0.1)
+        for pid in self.alive.values():
+            os.kill(pid, signal.SIGKILL)
+
+    def succeed(self) -> None:
+        """Become the supervisor of the interpreter that the link names; the children live on."""
+        for descriptor in (self.lock, *self.pipe):
+            os.set_inheritable(descriptor, True)
+        held = [str(self.lock), *map(str, self.pipe), *(f"{name}={pid}" for name, pid in self.alive.items())]
+        python = interpreter(self.state)
+        with contextlib.suppress(OSError):
+            os.execv(python, [python, "-P", "-m", "thv_supervisor.supervise", self.state, *held])  # noqa: S606 - no shell is wanted
+
+
+def interpreter(state: str) -> str:
+    """Return the Python that children run under."""
+    try:
+        return str(Path(state, "interpreter").readlink())
+    except OSError:
+        return sys.executable
+
+
+def become_reaper() -> None:
+    """Become the parent of orphans below us: where process 1 is no init, nobody else collects ended servers."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def adopted(arguments: Iterable[str]) -> dict[str, int]:
+    """Return the children that a predecessor hands over as ``NAME=PID``."""
+    pairs = (argument.split("=") for argument in arguments)
+    return {name: int(pid) for name, pid in pairs}
+
+
+def main(state: str, *held: str) -> None:
+    """Supervise for the state directory ``state``, unless somebody does already."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if held:
+        lock, reading, writing = map(int, held[:3])
+    else:
+        lock = os.open(Path(state, "supervisor.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        reading, writing = os.pipe()
+    for descriptor, inheritable in ((lock, False), (reading, True), (writing, False)):
+        os.set_inheritable(descriptor, inheritable)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    become_reaper()
+    Supervisor(state, lock, (reading, writing), adopted(held[3:])).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

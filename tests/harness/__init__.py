@@ -1,0 +1,1 @@
+"""What tests of the whole system stand on; no test lives here."""

@@ -1,0 +1,117 @@
+"""One user's thv in a home of its own: commands, processes, and what is left of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Return the first true value of ``condition``; fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if value := condition():
+                return value
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} s for {condition}")
+
+
+class Thv:
+    """One user's thv: a home, its commands, and its processes."""
+
+    def __init__(self, home: Path, wheels: Path, scripts: str = sysconfig.get_path("scripts")) -> None:
+        self.home = home
+        self.command = str(Path(scripts, "thv"))
+        self.environment = {
+            **os.environ,
+            "THV_HOME": str(home),
+            "UV_FIND_LINKS": str(wheels),
+            "UV_NO_INDEX": "1",
+        }
+
+    def __call__(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        environment = {**self.environment, **options.pop("environment", {})}
+        return subprocess.run(
+            [self.command, *arguments], env=environment, capture_output=True, text=True, timeout=120, **options
+        )
+
+    def ok(self, *arguments: str, **options: Any) -> str:
+        """Run a command that must succeed, and return what it printed."""
+        done = self(*arguments, **options)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    def view(self, name: str) -> dict[str, Any]:
+        """Return what ``thv status`` shows of a workload."""
+        shown: dict[str, Any] = json.loads(self.ok("status", name, "--format", "json"))
+        return shown
+
+    def supervisor(self) -> int:
+        """Return the pid of the supervisor, or 0."""
+        state = str(self.home / "state")
+        for pid in _processes():
+            words = _words(pid)
+            if "thv_supervisor.supervise" in words and state in words:
+                return pid
+        return 0
+
+    def child(self, module: str) -> int:
+        """Return the pid of the supervisor's child that runs ``module``, or 0."""
+        parent = self.supervisor()
+        for pid in _children(parent) if parent else ():
+            if module in _words(pid):
+                return pid
+        return 0
+
+    def left_behind(self) -> list[int]:
+        """Return the processes that have this home in their arguments or hold a file of it open."""
+        return [pid for pid in _processes() if self._touches(pid)]
+
+    def close(self) -> None:
+        """Remove every workload, end the processes, and fail if anything is left."""
+        self("rm", "--all", "--yes")
+        self("serve", "--stop")
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not self.left_behind(), 20)
+        left = {pid: _words(pid) for pid in self.left_behind()}
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert not left, left
+
+    def _touches(self, pid: int) -> bool:
+        home = str(self.home)
+        if pid == os.getpid():
+            return False
+        if any(home in word for word in _words(pid)):
+            return True
+        with contextlib.suppress(OSError):
+            return any(str(link.readlink()).startswith(home) for link in Path(f"/proc/{pid}/fd").iterdir())
+        return False
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
