@@ -1,0 +1,1 @@
+"""The commands about thv itself, one module each, thin: whatever is slow to import is imported inside a command."""
