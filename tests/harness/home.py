@@ -28,15 +28,12 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 class Thv:
     """One user's thv: a home, its commands, and its processes."""
 
-    def __init__(self, home: Path, wheels: Path, scripts: str = sysconfig.get_path("scripts")) -> None:
+    def __init__(self, home: Path, wheels: Path | None, scripts: str = sysconfig.get_path("scripts")) -> None:
         self.home = home
         self.command = str(Path(scripts, "thv"))
-        self.environment = {
-            **os.environ,
-            "THV_HOME": str(home),
-            "UV_FIND_LINKS": str(wheels),
-            "UV_NO_INDEX": "1",
-        }
+        self.environment = {**os.environ, "THV_HOME": str(home)}
+        if wheels is not None:
+            self.environment |= {"UV_FIND_LINKS": str(wheels), "UV_NO_INDEX": "1"}
 
     def __call__(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -72,6 +69,10 @@ class Thv:
             if module in _words(pid):
                 return pid
         return 0
+
+    def kill(self, module: str) -> None:
+        """Kill the supervisor's child that runs ``module``."""
+        os.kill(wait_for(lambda: self.child(module)), signal.SIGKILL)
 
     def left_behind(self) -> list[int]:
         """Return the processes that have this home in their arguments or hold a file of it open."""

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,7 @@ def test_a_kill_during_run_neither_loses_nor_doubles_the_new_workload(thv: Thv) 
             kill_some(thv)
             url, told = running.communicate(timeout=120)
             assert running.returncode == 0, told
-            session = wait_for(lambda address=url.strip(): Session(address))
+            session = wait_for(partial(Session, url.strip()))
             assert session.count()["count"] == 1
             assert _servers(thv) == sorted([thv.view("witness")["pid"], thv.view(name)["pid"]])
             thv.ok("rm", name)

@@ -198,3 +198,27 @@ def test_serve_runs_in_the_foreground_and_refuses_a_second(thv: Thv) -> None:
     finally:
         serving.send_signal(signal.SIGINT)
         assert serving.wait(20) == 0
+
+
+def test_changed_settings_renew_control_and_it_keeps_what_a_shell_gave(thv: Thv) -> None:
+    environment = {"MY_TOKEN": "kept in memory"}
+    thv.ok("run", "uvx://echo-mcp@1.0", "--secret", "env:MY_TOKEN,target=TOKEN", environment=environment)
+    pid = thv.view("echo")["pid"]
+    thv.ok("config", "set", "request_timeout", "200")
+    assert "the settings changed" in thv("list").stderr
+    assert thv.view("echo")["pid"] == pid
+    thv.ok("restart", "echo")
+    assert "kept in memory" in thv.ok("mcp", "call", "echo", "environment", "--arg", "name=TOKEN")
+
+
+def test_a_value_of_a_shell_that_is_gone_is_an_error_that_says_what_to_do(thv: Thv) -> None:
+    environment = {"MY_TOKEN": "kept in memory"}
+    thv.ok("run", "uvx://echo-mcp@1.0", "--secret", "env:MY_TOKEN,target=TOKEN", environment=environment)
+    pid = thv.view("echo")["pid"]
+    thv.kill("thv_supervisor.control")
+    assert thv.view("echo")["pid"] == pid
+    refused = thv("restart", "echo")
+    assert refused.returncode == 1
+    assert "secret env:MY_TOKEN came from a shell and is gone" in refused.stderr
+    shown = wait_for(lambda: thv.view("echo")["status"] == "error" and thv.view("echo"))
+    assert "came from a shell" in shown["status_context"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from thv_core.errors import StartFailed, ThvError, Unavailable
+from thv_core.errors import ThvError, Unavailable, error_from_document
 from thv_core.model.events import Progress
 from thv_core.model.status import Desired, Status
 from thv_core.model.workload import Workload
@@ -32,6 +32,7 @@ MOST_FAILURES = 10
 SLOWEST = 60.0
 PATIENCE = 15.0
 """Seconds that the gateway may take beyond the time that it gives a server."""
+LEFT = "Nothing was left behind."
 EXIT_LOOKS = 5
 EXIT_PAUSE = 0.05
 RECALL = 15.0
@@ -251,4 +252,4 @@ class Keeper:
 
 def _explained(step: Step, evidence: list[str]) -> ThvError:
     lines = ["its last lines:", *(f"  {line}" for line in evidence)] if evidence else []
-    return StartFailed(step.reason, evidence=lines)
+    return error_from_document({"code": step.code, "message": step.reason, "evidence": lines, "hint": LEFT})

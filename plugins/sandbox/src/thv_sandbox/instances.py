@@ -1,0 +1,232 @@
+"""The files of deployments: ``STATE/WORKLOAD/GENERATION/``, all that is needed to find a server again.
+
+A deployment exists when its directory does. Until its instance file says ``started`` its start was interrupted. The
+lock of a workload serialises those who start and remove; it is not inherited, so it ends with its holder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from thv_core.errors import InvalidDocument, InvalidRequest, TimedOut
+from thv_core.model.document import Document, decode_document, encode_document
+from thv_core.model.names import valid_name
+from thv_core.model.plan import Deployment
+from thv_core.spi.runtimes import Stdio
+from thv_sandbox.processes import ProcessIdentity
+
+__all__ = ["DeploymentFiles", "Instance", "Instances"]
+
+_LOCK = "lock"
+_STATUS_LIMIT = 64 * 1024
+_LOCK_INTERVAL = 0.005
+
+
+class Instance(Document, frozen=True, kw_only=True):
+    """One started sandbox.
+
+    ``server`` is the first process inside, whose end ends all the others; ``monitor`` is the bubblewrap outside, which
+    records the exit code. Both are identities within the boot ``boot``. ``started`` is set after the release.
+    """
+
+    deployment: Deployment
+    boot: str
+    server: ProcessIdentity
+    monitor: ProcessIdentity
+    started_at: float
+    started: bool = False
+
+
+@dataclass(frozen=True)
+class DeploymentFiles:
+    """The paths of one deployment."""
+
+    directory: Path
+
+    @property
+    def stdin(self) -> Path:
+        """The FIFO that the server reads."""
+        return self.directory / "stdin"
+
+    @property
+    def stdout(self) -> Path:
+        """The FIFO that the server writes."""
+        return self.directory / "stdout"
+
+    @property
+    def gate(self) -> Path:
+        """The FIFO on which a new sandbox waits for one byte; while it is open, a start is under way."""
+        return self.directory / "gate"
+
+    @property
+    def log(self) -> Path:
+        """What the server wrote to its standard error."""
+        return self.directory / "stderr.log"
+
+    @property
+    def older_log(self) -> Path:
+        """The part of the log that was moved aside when it grew too long."""
+        return self.directory / "stderr.log.1"
+
+    @property
+    def status(self) -> Path:
+        """The JSON lines that bubblewrap appends."""
+        return self.directory / "status.json"
+
+    @property
+    def instance(self) -> Path:
+        """The encoded :class:`Instance`."""
+        return self.directory / "instance.json"
+
+    @property
+    def reader_lock(self) -> Path:
+        """The file that the reader of ``stdout`` locks."""
+        return self.directory / "reader.lock"
+
+    @property
+    def stdio(self) -> Stdio:
+        """The paths that the gateway needs."""
+        return Stdio(stdin=str(self.stdin), stdout=str(self.stdout), lock=str(self.reader_lock))
+
+    def create(self) -> None:
+        """Create the directory (0700), the FIFOs and the files (0600)."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for fifo in (self.stdin, self.stdout, self.gate):
+            os.mkfifo(fifo, 0o600)
+        for file in (self.log, self.status, self.reader_lock):
+            file.touch(mode=0o600)
+
+    def write(self, instance: Instance) -> None:
+        """Replace the instance file atomically."""
+        fresh = self.instance.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(encode_document(instance))
+        fresh.replace(self.instance)
+
+    def read(self) -> Instance | None:
+        """Return the instance, or ``None`` when the start did not get that far."""
+        try:
+            return decode_document(self.instance.read_bytes(), Instance, str(self.instance))
+        except (OSError, InvalidDocument):
+            return None
+
+    def child_pid(self) -> int:
+        """Return the pid of the first process inside that bubblewrap reported, or 0."""
+        return self._reported("child-pid") or 0
+
+    def exit_code(self) -> int | None:
+        """Return the exit code that bubblewrap recorded, 128 and more for a signal."""
+        return self._reported("exit-code")
+
+    def _reported(self, key: str) -> int | None:
+        try:
+            with self.status.open("rb") as file:
+                lines = file.read(_STATUS_LIMIT).splitlines()
+        except OSError:
+            return None
+        return next((value for line in lines if (value := _number(line, key)) is not None), None)
+
+    def delete(self) -> None:
+        """Delete the directory; the instance file goes first, so that half a deletion is an interrupted start."""
+        self.instance.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.directory)
+
+
+class Instances:
+    """All deployments below one state directory."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+
+    def files(self, deployment: Deployment) -> DeploymentFiles:
+        """Return the paths of a deployment, which need not exist.
+
+        :raises InvalidRequest: when its workload's name cannot be the name of a directory.
+        """
+        return DeploymentFiles(self._state / valid_name(deployment.workload) / str(deployment.generation))
+
+    def deployments(self) -> Iterator[Deployment]:
+        """Yield every deployment that has a directory, in order."""
+        for workload in _entries(self._state):
+            generations = [int(each) for each in _entries(self._state / workload) if each.isdecimal()]
+            for generation in sorted(generations):
+                with suppress(InvalidRequest):
+                    yield Deployment(workload=valid_name(workload), generation=generation)
+
+    def tidy(self) -> None:
+        """Delete the folders of workloads without any deployment, unless somebody is about to start one."""
+        for workload in _entries(self._state):
+            if set(_entries(self._state / workload)) <= {_LOCK}:
+                with suppress(TimedOut, InvalidRequest), self.locked(workload, 0.0):
+                    pass
+
+    @contextmanager
+    def locked(self, workload: str, seconds: float) -> Generator[None]:
+        """Hold the lock of a workload, waiting at most ``seconds`` for it; a directory left empty is deleted.
+
+        :raises TimedOut: when another process holds it for so long.
+        """
+        directory = self._state / valid_name(workload)
+        descriptor = _lock(directory, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            if _entries(directory) == [_LOCK]:
+                # Whoever waits for the deleted file notices that it is no longer the one at the path.
+                (directory / _LOCK).unlink(missing_ok=True)
+                with suppress(OSError):
+                    directory.rmdir()
+            os.close(descriptor)
+
+
+def _entries(directory: Path) -> list[str]:
+    try:
+        return sorted(each.name for each in directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _lock(directory: Path, deadline: float) -> int:
+    while True:
+        descriptor = _opened(directory)
+        if descriptor is not None and _acquired(descriptor, directory / _LOCK):
+            return descriptor
+        if descriptor is not None:
+            os.close(descriptor)
+        if time.monotonic() >= deadline:
+            raise TimedOut(f"another process is busy with {directory.name}", hint="Try again in a moment.")
+        time.sleep(_LOCK_INTERVAL)
+
+
+def _opened(directory: Path) -> int | None:
+    # Whoever held the lock before may delete the folder at any moment in between; the caller tries again.
+    with suppress(FileNotFoundError, FileExistsError):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return None
+
+
+def _acquired(descriptor: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _number(line: bytes, key: str) -> int | None:
+    try:
+        value = cast("dict[str, object]", json.loads(line)).get(key)
+    except ValueError:
+        return None
+    return value if isinstance(value, int) else None

@@ -1,0 +1,296 @@
+"""What the sandbox does beyond the contract of runtimes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from thv_core.errors import InvalidRequest, RuntimeUnavailable, SettingsError, StartFailed, Unsupported
+from thv_core.spi import (
+    Deployment,
+    DeploymentPlan,
+    Environment,
+    Grant,
+    Network,
+    Observed,
+    ObservedState,
+    Outbound,
+    PackageRoot,
+    Surroundings,
+)
+from thv_sandbox.binary import Bubblewrap
+from thv_sandbox.instances import DeploymentFiles, Instances
+from thv_sandbox.processes import alive, children, identity
+from thv_sandbox.runtime import SandboxRuntime
+from thv_testkit.waiting import eventually
+
+DEPLOYMENT = Deployment(workload="sandboxed", generation=1)
+
+
+@pytest.fixture
+def runtime(surroundings: Surroundings) -> SandboxRuntime:
+    return SandboxRuntime(surroundings)
+
+
+@pytest.fixture
+def files(surroundings: Surroundings) -> DeploymentFiles:
+    return Instances(surroundings.state).files(DEPLOYMENT)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(runtime: SandboxRuntime):
+    yield
+    for each in runtime.observe():
+        runtime.remove(each.deployment)
+
+
+def shell(tmp_path: Path, script: str, **changes: object) -> DeploymentPlan:
+    (tmp_path / "package").mkdir(exist_ok=True)
+    root = PackageRoot(path=str(tmp_path / "package"), command=("/bin/sh",))
+    plan = DeploymentPlan(deployment=DEPLOYMENT, command=("/bin/sh", "-c", script), root=root)
+    return msgspec.structs.replace(plan, **changes)
+
+
+def exited(runtime: SandboxRuntime) -> Observed:
+    (found,) = eventually(lambda: [each for each in runtime.observe() if each.state is ObservedState.EXITED])
+    return found
+
+
+def test_a_setting_is_refused(surroundings: Surroundings) -> None:
+    with pytest.raises(SettingsError, match="speed"):
+        SandboxRuntime.from_settings({"speed": 3}, surroundings)
+
+
+def test_the_probe_names_the_bubblewrap_in_use(runtime: SandboxRuntime) -> None:
+    probe = runtime.probe()
+    assert probe.ready
+    assert "bubblewrap 0." in probe.detail
+    assert "bwrap" in probe.detail
+
+
+def test_a_machine_that_refuses_is_described_and_nothing_runs_unisolated(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    runtime = SandboxRuntime(surroundings, lambda: Bubblewrap(path=str(broken), version="0.8.0", origin="system"))
+    probe = runtime.probe()
+    assert not probe.ready
+    assert "setting up uid map: Permission denied" in probe.detail
+    assert str(broken) in probe.detail
+    assert probe.hint
+    for call in (
+        lambda: runtime.prepare(shell(tmp_path, "true"), print),
+        lambda: runtime.deploy(shell(tmp_path, "true")),
+    ):
+        with pytest.raises(RuntimeUnavailable):
+            call()
+    assert not list(surroundings.state.iterdir())
+
+
+def test_another_system_is_told_so(runtime: SandboxRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thv_sandbox.runtime.platform.system", lambda: "Darwin")
+    probe = runtime.probe()
+    assert not probe.ready
+    assert "needs Linux" in probe.detail
+    assert probe.hint
+
+
+@pytest.mark.parametrize(
+    ("network", "wanted"),
+    [
+        (Network(outbound=Outbound(insecure_allow_all=True)), "anything"),
+        (Network(outbound=Outbound(allow_host=("example.com", "example.org"))), "example.com, example.org"),
+        (Network(mode="host"), "host"),
+    ],
+)
+def test_a_network_is_refused_with_what_was_asked_for(
+    runtime: SandboxRuntime, tmp_path: Path, network: Network, wanted: str
+) -> None:
+    with pytest.raises(Unsupported, match=f"cannot open the network yet: the profile asks to reach {wanted}") as caught:
+        runtime.deploy(shell(tmp_path, "true", network=network))
+    assert "--permission-profile none" in caught.value.hint
+
+
+def test_a_missing_command_is_evidence_and_leaves_nothing(
+    runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
+) -> None:
+    with pytest.raises(StartFailed) as caught:
+        runtime.deploy(shell(tmp_path, "", command=("/nowhere/server",)))
+    assert any("/nowhere/server" in line and "No such file" in line for line in caught.value.evidence)
+    assert not files.directory.exists()
+    assert not runtime.observe()
+
+
+def test_a_mount_that_bubblewrap_refuses_is_evidence(
+    runtime: SandboxRuntime, tmp_path: Path, surroundings: Surroundings
+) -> None:
+    (tmp_path / "file").write_text("")
+    impossible = Grant(source=str(tmp_path / "file"), target="/data/" + "x" * 300, writable=False)
+    with pytest.raises(StartFailed) as caught:
+        runtime.deploy(shell(tmp_path, "true", grants=(impossible,)))
+    assert "File name too long" in caught.value.evidence[-1]
+    assert not list(surroundings.state.iterdir())
+
+
+def test_a_plan_that_is_refused_leaves_nothing(
+    runtime: SandboxRuntime, tmp_path: Path, surroundings: Surroundings
+) -> None:
+    plan = shell(tmp_path, "true", environment=Environment(values={"LD_PRELOAD": "evil.so"}))
+    for call in (lambda: runtime.prepare(plan, print), lambda: runtime.deploy(plan)):
+        with pytest.raises(InvalidRequest, match="LD_PRELOAD"):
+            call()
+    assert not list(surroundings.state.iterdir())
+
+
+def test_an_environment_that_no_process_can_have_is_refused_without_its_value(
+    runtime: SandboxRuntime, tmp_path: Path
+) -> None:
+    with pytest.raises(StartFailed) as caught:
+        runtime.deploy(shell(tmp_path, "true", environment=Environment(values={"TOKEN": "secret\0value"})))
+    assert "secret" not in str(caught.value)
+    assert not runtime.observe()
+
+
+def test_a_server_that_ends_at_once_did_start(runtime: SandboxRuntime, tmp_path: Path) -> None:
+    runtime.deploy(shell(tmp_path, "echo ended >&2; exit 7"))
+    assert exited(runtime).exit_code == 7
+    assert b"".join(runtime.logs(DEPLOYMENT)) == b"ended\n"
+    assert runtime.deploy(shell(tmp_path, "exit 7")).state is ObservedState.EXITED
+
+
+def test_a_server_that_catches_the_signal_can_tidy_up(runtime: SandboxRuntime, tmp_path: Path) -> None:
+    runtime.deploy(shell(tmp_path, "trap 'echo tidied >&2; exit 9' TERM; echo ready >&2; while :; do sleep 0.05; done"))
+    eventually(lambda: b"ready" in b"".join(runtime.logs(DEPLOYMENT)))
+    runtime.stop(DEPLOYMENT, 10)
+    assert exited(runtime).exit_code == 9
+    assert b"tidied" in b"".join(runtime.logs(DEPLOYMENT))
+
+
+def test_a_server_that_is_killed_has_the_code_of_the_signal(runtime: SandboxRuntime, tmp_path: Path) -> None:
+    runtime.deploy(shell(tmp_path, "sleep 100"))
+    runtime.stop(DEPLOYMENT, 0)
+    assert exited(runtime).exit_code == 128 + signal.SIGKILL
+
+
+def test_what_a_server_left_in_the_background_ends_with_it(
+    runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
+) -> None:
+    runtime.deploy(shell(tmp_path, "sleep 100 & exit 4"))
+    assert exited(runtime).exit_code == 4
+    instance = files.read()
+    assert instance is not None
+    assert not alive(instance.server)
+
+
+def test_background_processes_do_not_use_up_the_grace(runtime: SandboxRuntime, tmp_path: Path) -> None:
+    script = "(trap '' TERM; sleep 100) & trap 'exit 0' TERM; echo ready >&2; while :; do sleep 0.05; done"
+    runtime.deploy(shell(tmp_path, script))
+    eventually(lambda: b"ready" in b"".join(runtime.logs(DEPLOYMENT)))
+    before = time.monotonic()
+    runtime.stop(DEPLOYMENT, 30)
+    assert time.monotonic() - before < 10
+    assert exited(runtime).exit_code == 0
+
+
+def test_a_server_outlives_the_bubblewrap_that_watches_it(
+    runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
+) -> None:
+    observed = runtime.deploy(shell(tmp_path, "exec sleep 100"))
+    instance = files.read()
+    assert instance is not None
+    os.kill(instance.monitor.pid, signal.SIGKILL)
+    eventually(lambda: not alive(instance.monitor))
+    assert runtime.observe() == [observed]
+    runtime.stop(DEPLOYMENT, 5)
+    assert exited(runtime).exit_code is None
+    assert identity(instance.monitor.pid) != instance.monitor
+
+
+def test_a_deployment_from_before_a_reboot_has_exited_and_its_pid_is_left_alone(
+    runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
+) -> None:
+    runtime.deploy(shell(tmp_path, "sleep 100"))
+    instance = files.read()
+    assert instance is not None
+    files.write(msgspec.structs.replace(instance, boot="another boot"))
+    assert exited(runtime).exit_code is None
+    runtime.stop(DEPLOYMENT, 0)
+    runtime.remove(DEPLOYMENT)
+    assert alive(instance.server)
+    os.kill(instance.server.pid, signal.SIGKILL)
+    os.waitpid(instance.monitor.pid, 0)
+
+
+def test_a_pid_that_somebody_else_has_by_now_is_left_alone(
+    runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
+) -> None:
+    runtime.deploy(shell(tmp_path, "exit 3"))
+    exited(runtime)
+    instance, ours = files.read(), identity(os.getpid())
+    assert instance is not None
+    assert ours is not None
+    reused = msgspec.structs.replace(ours, start=ours.start - 1)
+    files.write(msgspec.structs.replace(instance, server=reused, monitor=reused))
+    assert exited(runtime).exit_code == 3
+    runtime.stop(DEPLOYMENT, 0)
+    runtime.remove(DEPLOYMENT)
+
+
+def test_a_start_that_is_under_way_elsewhere_is_not_taken_for_an_interrupted_one(
+    runtime: SandboxRuntime, surroundings: Surroundings, tmp_path: Path, files: DeploymentFiles
+) -> None:
+    with Instances(surroundings.state).locked(DEPLOYMENT.workload, 1):
+        files.create()
+        assert runtime.observe() == []
+        assert files.directory.exists()
+    assert runtime.observe() == []
+    assert not files.directory.parent.exists()
+
+
+def test_several_threads_that_start_one_deployment_start_one_server(runtime: SandboxRuntime, tmp_path: Path) -> None:
+    found: list[Observed] = []
+    plan = shell(tmp_path, "sleep 100")
+    threads = [threading.Thread(target=lambda: found.append(runtime.deploy(plan))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(found) == 4
+    assert len({each.pid for each in found}) == 1
+
+
+def test_no_thread_of_ours_keeps_a_server_alive(runtime: SandboxRuntime, tmp_path: Path) -> None:
+    thread = threading.Thread(target=runtime.deploy, args=(shell(tmp_path, "sleep 100"),))
+    thread.start()
+    thread.join(30)
+    (observed,) = runtime.observe()
+    assert observed.state is ObservedState.RUNNING
+
+
+def test_files_are_private(runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles) -> None:
+    runtime.deploy(shell(tmp_path, "sleep 100"))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in files.directory.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert files.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_name_that_is_a_path_is_refused(runtime: SandboxRuntime, tmp_path: Path) -> None:
+    for name in ("..", "a/b", ""):
+        with pytest.raises(InvalidRequest):
+            runtime.remove(Deployment(workload=name, generation=1))
+
+
+def test_a_server_whose_first_process_is_frozen_is_still_killed(runtime: SandboxRuntime, tmp_path: Path) -> None:
+    observed = runtime.deploy(shell(tmp_path, "sleep 100"))
+    for child in children(observed.pid):
+        os.kill(child.pid, signal.SIGSTOP)
+    runtime.stop(DEPLOYMENT, 0.2)
+    assert exited(runtime).state is ObservedState.EXITED
