@@ -182,7 +182,8 @@ class StateUnusable(ThvError):
 def _classes(root: type[ThvError]) -> dict[str, type[ThvError]]:
     found = {root.code: root}
     for child in root.__subclasses__():
-        found |= _classes(child)
+        # A plugin's subclass without a code of its own must not take the place of its parent.
+        found = _classes(child) | found
     return found
 
 

@@ -1,12 +1,12 @@
 """From the names of secrets to values."""
 
 import pytest
-from thv_testkit.fakes import MemoryStore
 
 from thv_core.errors import SecretNotFound
 from thv_core.model.run_config import RunConfig
 from thv_core.services.resolving_secrets import ShellValueLost, resolve_secrets
 from thv_core.spi.secrets import SecretStore
+from thv_testkit.fakes import MemoryStore
 
 
 def config(*secrets: str) -> RunConfig:

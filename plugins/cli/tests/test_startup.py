@@ -17,6 +17,8 @@ ALLOWED = (
     "thv_core.loading",
     "thv_core.loading.catalog",
     "thv_core.loading.compatibility",
+    "thv_core.loading.blame",
+    "thv_core.loading.commands",
     "thv_core.loading.first_party",
     "thv_core.loading.footprint",
     "thv_core.loading.kinds",

@@ -190,7 +190,7 @@ def _refused(offered: list[Plugin]) -> PluginRefused:
         return PluginRefused(
             f"the {first.kind} {first.name!r} is offered by more than one distribution: {_listed(conflicting)}",
             evidence=["none of them was imported"],
-            hint=f"Uninstall one, or disable one: thv config set disabled {first.distribution}",
+            hint="Uninstall one, or add the name of one distribution to disabled in config.yaml.",
         )
     reasons = [f"{plugin.origin} is {plugin.status}: {plugin.reason}" for plugin in offered]
     first = offered[0]

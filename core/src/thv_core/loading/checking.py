@@ -15,6 +15,7 @@ from thv_core.loading.hooks import HookBus
 from thv_core.loading.importing import load
 from thv_core.loading.kinds import KINDS
 from thv_core.spi.drivers import Driver
+from thv_core.spi.runtimes import Runtime
 
 __all__ = ["Finding", "Severity", "check"]
 
@@ -45,12 +46,21 @@ def check(catalog: Catalog, drivers: Drivers) -> list[Finding]:
 
 def _checked(plugin: Plugin, drivers: Drivers) -> Iterator[Finding]:
     if plugin.status is not PluginStatus.READY:
-        yield Finding(plugin, Severity.PROBLEM, f"{plugin.status}: {plugin.reason}")
+        severity = Severity.NOTE if plugin.status is PluginStatus.DISABLED else Severity.PROBLEM
+        yield Finding(plugin, severity, f"{plugin.status}: {plugin.reason}")
         return
     if plugin.reason:
         yield Finding(plugin, Severity.NOTE, plugin.reason)
-    for problem in _problems(plugin, drivers):
-        yield Finding(plugin, Severity.PROBLEM, problem)
+    problems = list(_problems(plugin, drivers))
+    yield from (Finding(plugin, Severity.PROBLEM, problem) for problem in problems)
+    if plugin.kind == "runtime" and not problems:
+        yield from _probed(plugin, drivers)
+
+
+def _probed(plugin: Plugin, drivers: Drivers) -> Iterator[Finding]:
+    probe = drivers.get(Runtime, plugin.name).probe()
+    if not probe.ready:
+        yield Finding(plugin, Severity.NOTE, f"it cannot isolate servers here: {probe.detail}")
 
 
 def _problems(plugin: Plugin, drivers: Drivers) -> Iterator[str]:
@@ -102,25 +112,35 @@ def _methods(contract: type) -> Iterator[tuple[str, Callable[..., object]]]:
 
 def _differences(given: Callable[..., object], promised: Callable[..., object]) -> Iterator[str]:
     """Say why a call that suits the contract would not suit the plugin; more parameters with defaults are welcome."""
-    takes = inspect.signature(given).parameters
-    anything = {each.kind for each in takes.values()}
-    positional, keywords = _split(inspect.signature(promised))
-    own, own_keywords = _split(inspect.signature(given))
+    given_signature, promised_signature = inspect.signature(given), inspect.signature(promised)
+    yield from _untaken(given_signature, promised_signature)
+    yield from _demanded(given_signature, promised_signature)
+
+
+def _untaken(given: inspect.Signature, promised: inspect.Signature) -> Iterator[str]:
+    anything = {each.kind for each in given.parameters.values()}
+    positional, keywords = _split(promised)
+    own, _ = _split(given)
     for wanted, offered in zip_longest(positional, own[: len(positional)]):
-        if offered is None and inspect.Parameter.VAR_POSITIONAL not in anything:
-            yield f"it does not take {wanted}"
-        elif offered not in (None, wanted):
+        if offered is not None and offered != wanted:
             yield f"it calls {offered} what the contract calls {wanted}"
-    for wanted in keywords:
-        if wanted not in (*own, *own_keywords) and inspect.Parameter.VAR_KEYWORD not in anything:
+        elif offered is None and inspect.Parameter.VAR_POSITIONAL not in anything:
             yield f"it does not take {wanted}"
-    asked = inspect.signature(promised).parameters
-    for name in (*own, *own_keywords):
-        required = takes[name].default is inspect.Parameter.empty
-        if required and name in asked and asked[name].default is not inspect.Parameter.empty:
+    if inspect.Parameter.VAR_KEYWORD not in anything:
+        yield from (f"it does not take {wanted}" for wanted in keywords if wanted not in given.parameters)
+
+
+def _demanded(given: inspect.Signature, promised: inspect.Signature) -> Iterator[str]:
+    positional, _ = _split(promised)
+    own, own_keywords = _split(given)
+    # A parameter in the place of a promised one was judged by its name.
+    required = [name for name in (*own, *own_keywords) if given.parameters[name].default is inspect.Parameter.empty]
+    for name in required:
+        if name not in promised.parameters:
+            if name not in own[: len(positional)]:
+                yield f"it requires {name}, which the contract does not have"
+        elif promised.parameters[name].default is not inspect.Parameter.empty:
             yield f"it requires {name}, which the contract does not"
-        elif required and name not in asked and name not in own[: len(positional)]:
-            yield f"it requires {name}, which the contract does not have"
 
 
 def _split(signature: inspect.Signature) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from thv_core.loading.metadata import CORE, normalised
 
@@ -29,26 +29,28 @@ Verdict = tuple[bool, str]
 
 def judged(requires: Sequence[str], core_version: str) -> Verdict:
     """Judge the requirements of a distribution against the version of the core."""
-    accepted = False
-    bounded = False
-    for requirement in requires:
-        named = _NAMED.match(requirement)
-        if named is None or normalised(named["name"]) != CORE:
-            continue
-        verdict = _plain(named["rest"], core_version)
+    applying: list[str] = []
+    for requirement, clauses in _on_core(requires):
+        verdict = _plain(clauses, core_version)
         verdict = _general(requirement, core_version) if verdict is None else verdict
         if verdict is False:
             return False, f"it requires {requirement.strip()}, and this is {CORE} {core_version}"
-        clauses, _, _ = named["rest"].partition(";")
-        accepted = accepted or verdict is True
-        bounded = bounded or (verdict is True and any(sign in clauses for sign in _BOUNDING))
-    return True, "" if bounded else _note(accepted)
+        applying += [clauses.partition(";")[0]] if verdict else []
+    return True, _note(applying)
 
 
-def _note(accepted: bool) -> str:
-    if accepted:
-        return f"its requirement on {CORE} has no upper bound"
-    return f"it states no requirement on {CORE}"
+def _on_core(requires: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for requirement in requires:
+        named = _NAMED.match(requirement)
+        if named is not None and normalised(named["name"]) == CORE:
+            yield requirement, named["rest"]
+
+
+def _note(applying: Sequence[str]) -> str:
+    if not applying:
+        return f"it states no requirement on {CORE}"
+    bounded = any(sign in clauses for clauses in applying for sign in _BOUNDING)
+    return "" if bounded else f"its requirement on {CORE} has no upper bound"
 
 
 def _plain(rest: str, core_version: str) -> bool | None:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 from thv_core.errors import SettingsError
+from thv_core.loading.blame import broken
 from thv_core.loading.catalog import Catalog, Plugin
-from thv_core.loading.importing import broken, load
+from thv_core.loading.importing import load
 from thv_core.loading.kinds import kind_of_contract
 from thv_core.spi.drivers import Driver, Surroundings
 

@@ -9,8 +9,9 @@ from typing import NamedTuple, cast
 import pluggy
 
 from thv_core.errors import PluginBroken
+from thv_core.loading.blame import described
 from thv_core.loading.catalog import Catalog, Plugin
-from thv_core.loading.importing import described, load
+from thv_core.loading.importing import load
 from thv_core.spi.drivers import Surroundings
 from thv_core.spi.hooks import PROJECT, Hooks
 from thv_core.spi.middleware import MiddlewareRecipe, Stage

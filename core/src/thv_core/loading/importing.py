@@ -7,11 +7,11 @@ from typing import NoReturn
 
 from stevedore.extension import ExtensionManager
 
-from thv_core.errors import PluginBroken, ThvError
+from thv_core.loading.blame import broken
 from thv_core.loading.catalog import Plugin
 from thv_core.loading.kinds import KINDS
 
-__all__ = ["broken", "load"]
+__all__ = ["load"]
 
 
 def load(plugin: Plugin) -> object:
@@ -25,28 +25,6 @@ def load(plugin: Plugin) -> object:
         return _Approved(plugin).extensions[0].plugin
     except (Exception, SystemExit) as error:
         raise broken(plugin, "could not be imported", error) from error
-
-
-def broken(plugin: Plugin, what: str, cause: BaseException | None = None) -> PluginBroken:
-    """Return the error for a plugin that failed: ``what`` completes the sentence that begins with its name."""
-    evidence = [described(cause)] if cause is not None else []
-    hint = cause.hint if isinstance(cause, ThvError) else ""
-    return PluginBroken(
-        f"the {plugin.kind} {plugin.name!r} of {plugin.origin} {what}",
-        evidence=evidence,
-        hint=hint or f"Upgrade or uninstall {plugin.distribution}, or tell its author.",
-    )
-
-
-def described(error: BaseException) -> str:
-    """Return one line that says what a foreign exception was, even when its own text fails."""
-    if isinstance(error, ThvError):
-        return error.message
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # a stranger's exception may be broken as well
-        text = ""
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 class _Approved(ExtensionManager[object]):

@@ -27,7 +27,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     ``id`` is the raw JSON of its id (``b'1'``, ``b'"a"'``), empty for a notification. ``method`` is empty for a
     response. ``params`` maps each key to the raw JSON of its value, in order. ``result`` and ``error`` are raw JSON,
-    one of them set in a response. ``name`` is the decoded ``params.name`` or ``params.uri``, what most policies ask for.
+    one of them set in a response. ``name`` is the decoded ``params.name`` or ``params.uri``, which most policies ask.
     """
 
     kind: Kind

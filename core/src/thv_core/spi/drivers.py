@@ -47,6 +47,10 @@ class Driver(ABC):  # noqa: B024 - each contract adds its own abstract methods
                     f"{key} is not a setting of {cls.__name__}", hint=f"It knows: {', '.join(known) or 'none'}."
                 )
         try:
+            inspect.signature(cls).bind(**settings)
+        except TypeError as error:
+            raise SettingsError(f"the settings of {cls.__name__} do not suffice: {error}") from error
+        try:
             return cls(**settings)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise SettingsError(f"the settings of {cls.__name__} are not usable: {error}") from error

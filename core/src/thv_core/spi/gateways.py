@@ -23,8 +23,7 @@ GATEWAY_SOCKET = "gateway.sock"
 class GatewaySeat:
     """Where a gateway runs: its private directory, the lifeline, and the middleware that plugins offer.
 
-    ``lifeline`` is a descriptor that reaches end-of-file when the supervisor is gone. ``broken_recipes`` maps the name
-    of a plugin whose middleware could not be collected to the reason.
+    ``lifeline`` is a descriptor that reaches end-of-file when the supervisor is gone; ``recipes`` are by name.
     """
 
     directory: Path

@@ -73,6 +73,7 @@ class Runtime(Driver):
     def prepare(self, plan: DeploymentPlan, report: Callable[[Progress], None]) -> None:
         """Make ready whatever can be made ready before the start, reporting progress.
 
+        :raises InvalidRequest: when a grant or a variable of the plan cannot be meant here.
         :raises Unsupported: when the plan needs what :attr:`capabilities` excludes.
         :raises RuntimeUnavailable: when this machine cannot isolate it; never run it unisolated.
         """
@@ -82,8 +83,10 @@ class Runtime(Driver):
         """Start the server of ``plan``, or find it running: two calls for one deployment start one process.
 
         :raises Unsupported: as for :meth:`prepare`.
+        :raises InvalidRequest: as for :meth:`prepare`.
         :raises RuntimeUnavailable: as for :meth:`prepare`.
-        :raises StartFailed: when the process could not be started.
+        :raises StartFailed: when the process could not be started; nothing is left of it.
+        :raises TimedOut: when another process keeps the deployment locked; also for :meth:`stop`, :meth:`remove`.
         """
 
     @abstractmethod

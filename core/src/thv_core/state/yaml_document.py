@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from thv_core.errors import SettingsError
-from thv_core.state.yaml_lines import amended, indented, inserted, removed, replaced
+from thv_core.state.yaml_lines import amended, indented, inserted, rebuilt, removed, replaced
 
 __all__ = ["YamlDocument", "scalar"]
 
@@ -56,9 +56,12 @@ class YamlDocument:
         The document itself is spent: its tree has the change, its text has not.
         """
         chain = self._chain(path)
-        spliced = self._replaced(chain[-1], value) if len(chain) == len(path) else self._added(chain, path, value)
+        if len(chain) == len(path):
+            spliced = [self._replaced(chain[-1], value), self._rebuilt(chain[-1], value)]
+        else:
+            spliced = [self._added(chain, path, value)]
         self._assign(path, value)
-        return self._chosen(spliced)
+        return self._chosen(*spliced)
 
     def without(self, path: Sequence[str]) -> bytes | None:
         """Return the text without a key path and the mappings that it would leave empty, ``None`` if it is not there.
@@ -102,6 +105,10 @@ class YamlDocument:
         items = {int(old.lc.item(place)[0]): item in wanted for place, item in enumerate(old)}
         return amended(self._text, items, [self._inline(item) for item in wanted if item not in old])
 
+    def _rebuilt(self, step: tuple[Any, str], value: object) -> str:
+        line, column = self._place(step)
+        return rebuilt(self._text, line, column, indented(self._dumped({step[1]: value}), column))
+
     def _inline(self, value: object) -> str:
         return self._dumped({"": value}).partition(":")[2].strip()
 
@@ -129,9 +136,10 @@ class YamlDocument:
         else:
             node[last] = value
 
-    def _chosen(self, spliced: str) -> bytes:
-        """Return the text with the least change that means what the tree means."""
-        text = spliced if _meaning(spliced) == _plain_mapping(self._root) else self._dumped(self._root)
+    def _chosen(self, *spliced: str) -> bytes:
+        """Return the first text that means what the tree means, or else the tree written anew."""
+        wanted = _plain_mapping(self._root)
+        text = next((each for each in spliced if _meaning(each) == wanted), "") or self._dumped(self._root)
         return text.replace("\n", self._line_end).encode()
 
     def _dumped(self, data: object) -> str:

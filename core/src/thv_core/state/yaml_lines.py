@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["amended", "indented", "inserted", "removed", "replaced"]
+__all__ = ["amended", "indented", "inserted", "rebuilt", "removed", "replaced"]
 
 _VALUE = re.compile(
     r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|(?:[^#\n]|(?<! )#)*?)(?=[ \t]*(?: #[^\n]*)?$)""", re.MULTILINE
@@ -23,8 +23,7 @@ def inserted(text: str, line: int, column: int, addition: str) -> str:
 
 def removed(text: str, line: int, column: int) -> str:
     """Remove the key at ``line`` and ``column`` with its block; comments that follow it stay."""
-    lines = text.splitlines(keepends=True)
-    return "".join([*lines[:line], *lines[_end(lines, line, column) :]])
+    return rebuilt(text, line, column, "")
 
 
 def replaced(text: str, line: int, column: int, value: str) -> str:
@@ -49,6 +48,12 @@ def amended(text: str, items: dict[int, bool], additions: list[str]) -> str:
 
 def _until(lines: dict[int, str], last: int) -> list[str]:
     return [f"{line.rstrip(chr(10))}\n" for number, line in lines.items() if number <= last]
+
+
+def rebuilt(text: str, line: int, column: int, block: str) -> str:
+    """Put another block in place of that of the key at ``line`` and ``column``; comments that follow it stay."""
+    lines = text.splitlines(keepends=True)
+    return "".join([*lines[:line], block, *lines[_end(lines, line, column) :]])
 
 
 def indented(text: str, column: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,7 +12,9 @@ import click
 from thv_cli.global_options import with_global_options
 from thv_cli.summaries import Summary, summary
 from thv_cli.visible import cell
-from thv_core.errors import InvalidRequest, PluginBroken
+from thv_core.errors import InvalidRequest
+from thv_core.loading.blame import broken
+from thv_core.loading.commands import load_command
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -150,19 +151,7 @@ def _sections(names: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _imported(plugin: Plugin) -> click.Command:
-    # Through stevedore, as drivers are, each command would begin 40 ms later; the catalog has already decided.
-    try:
-        found: object = pkgutil.resolve_name(plugin.value)
-    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
-        raise _broken(plugin, "could not be imported", f"{type(error).__name__}: {error}") from error
+    found = load_command(plugin)
     if not isinstance(found, click.Command):
-        raise _broken(plugin, "is not a click command", f"{plugin.value} is of type {type(found).__name__}")
+        raise broken(plugin, f"is not a click command but of type {type(found).__name__}")
     return found
-
-
-def _broken(plugin: Plugin, what: str, evidence: str) -> PluginBroken:
-    return PluginBroken(
-        f"the command {plugin.name!r} of {plugin.origin} {what}",
-        evidence=[evidence],
-        hint=f"Upgrade or uninstall {plugin.distribution}, or tell its author.",
-    )

@@ -113,7 +113,9 @@ def _anything(machine: Machine) -> bool:
 
 
 def _general(machine: Machine) -> str:
-    return "Allow unprivileged user namespaces in this kernel, or choose a container runtime: thv runtime use NAME"
+    return (
+        "Allow unprivileged user namespaces in this kernel, or choose a container runtime: thv config set runtime NAME"
+    )
 
 
 _ADVICE: tuple[tuple[Callable[[Machine], bool], Callable[[Machine], str]], ...] = (

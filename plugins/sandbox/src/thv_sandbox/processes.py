@@ -136,8 +136,11 @@ def _stat(pid: int) -> list[str]:
 
 def _holds(pid: int, wanted: os.stat_result) -> bool:
     with suppress(OSError):
-        for entry in (_PROC / f"{pid}/fd").iterdir():
-            with suppress(OSError):
-                if os.path.samestat(entry.stat(), wanted):
-                    return True
+        return any(_leads_to(entry, wanted) for entry in (_PROC / f"{pid}/fd").iterdir())
+    return False
+
+
+def _leads_to(descriptor: Path, wanted: os.stat_result) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(descriptor.stat(), wanted)
     return False

@@ -129,7 +129,7 @@ class SandboxRuntime(Runtime):
         if platform.system() != "Linux":
             raise RuntimeUnavailable(
                 f"the sandbox needs Linux, and this is {platform.system()}",
-                hint="Choose a container runtime: thv runtime use NAME",
+                hint="Choose a container runtime: thv config set runtime NAME",
             )
         bubblewrap = self._choose()
         if bubblewrap != self._proven:

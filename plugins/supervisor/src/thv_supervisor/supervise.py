@@ -57,8 +57,11 @@ class Supervisor:
             if name in self.alive or time.monotonic() < self.due[name]:
                 continue
             command = [interpreter(self.state), "-P", "-m", module, str(self.pipe[0])]
-            self.alive[name] = os.posix_spawn(command[0], command, os.environ, setsigmask=())
             self.began[name] = time.monotonic()
+            try:
+                self.alive[name] = os.posix_spawn(command[0], command, os.environ, setsigmask=())
+            except OSError:
+                self.put_off(name)
 
     def reap(self) -> None:
         """Collect whatever has ended, and let a child that ends often wait longer."""
@@ -68,8 +71,8 @@ class Supervisor:
                     self.put_off(name)
 
     def put_off(self, name: str) -> None:
-        """Note that a child has ended, and when it is due again."""
-        del self.alive[name]
+        """Note that a child has ended or could not start, and when it is due again."""
+        self.alive.pop(name, None)
         stable = time.monotonic() - self.began[name] > STABLE
         self.delay[name] = 0.0 if stable else min(max(self.delay[name] * 2, 0.05), SLOWEST)
         self.due[name] = time.monotonic() + self.delay[name]
@@ -87,20 +90,24 @@ class Supervisor:
 
     def succeed(self) -> None:
         """Become the supervisor of the interpreter that the link names; the children live on."""
-        for descriptor in (self.lock, *self.pipe):
+        hand_over = (self.lock, self.pipe[1])
+        for descriptor in hand_over:
             os.set_inheritable(descriptor, True)
         held = [str(self.lock), *map(str, self.pipe), *(f"{name}={pid}" for name, pid in self.alive.items())]
         python = interpreter(self.state)
         with contextlib.suppress(OSError):
             os.execv(python, [python, "-P", "-m", "thv_supervisor.supervise", self.state, *held])  # noqa: S606 - no shell is wanted
+        for descriptor in hand_over:
+            os.set_inheritable(descriptor, False)
 
 
 def interpreter(state: str) -> str:
-    """Return the Python that children run under."""
+    """Return the Python that children run under: what the link names, or ours when that is no program."""
     try:
-        return str(Path(state, "interpreter").readlink())
+        named = str(Path(state, "interpreter").readlink())
     except OSError:
         return sys.executable
+    return named if Path(named).is_file() and os.access(named, os.X_OK) else sys.executable
 
 
 def become_reaper() -> None:

@@ -55,8 +55,7 @@ def check(context: click.Context, form: str) -> None:
 
     console: Console = context.obj
     kernel = _kernel(console.environment)
-    # What the user disabled is not broken.
-    findings = [each for each in check(kernel.catalog, kernel.drivers) if each.plugin.status != "disabled"]
+    findings = check(kernel.catalog, kernel.drivers)
     if form == "json":
         console.document([_finding(each) for each in findings])
     elif findings:

@@ -65,7 +65,7 @@ class Settlement:
 
 _REASONS = {
     Verdict.RENEW: "the installed plugins changed: control starts again",
-    Verdict.YIELD: "thv of another environment takes over: {caller.version} of {caller.interpreter}",
+    Verdict.YIELD: "another environment takes over: {caller.interpreter} with thv-core {caller.version}",
 }
 
 

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from thv_core.errors import InvalidDocument
+from thv_core.model.document import Document, decode_document, encode_document, nearest
+
+
+class Inner(Document, frozen=True, kw_only=True):
+    allow_host: tuple[str, ...] = ()
+
+
+class Outer(Document, frozen=True, kw_only=True):
+    name: str
+    network: Inner = Inner()
+    many: tuple[Inner, ...] = ()
+
+
+def refusal(text: str | bytes) -> InvalidDocument:
+    with pytest.raises(InvalidDocument) as caught:
+        decode_document(text, Outer, "file.json")
+    return caught.value
+
+
+def test_a_document_comes_back_as_it_was() -> None:
+    value = Outer(name="x", network=Inner(allow_host=("a",)), many=(Inner(),))
+    assert decode_document(encode_document(value), Outer, "") == value
+
+
+def test_a_document_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Outer(name="x").name = "y"  # type: ignore[misc]  # proves it
+
+
+def test_an_unknown_key_is_named_with_its_line_and_the_nearest() -> None:
+    error = refusal('{\n "name": "x",\n "netwrok": {}\n}')
+    assert error.message == "file.json: netwrok is not a known key (line 3)"
+    assert error.hint == "Did you mean network?"
+
+
+def test_an_unknown_key_further_in_is_named_with_its_path() -> None:
+    error = refusal('{"name": "x",\n "network":\n {"allow_hosts": []}}')
+    assert error.message == "file.json: network.allow_hosts is not a known key (line 3)"
+    assert error.hint == "Did you mean allow_host?"
+
+
+def test_an_unknown_key_that_resembles_nothing_has_no_hint() -> None:
+    assert refusal('{"name": "x", "zzz": 1}').hint == ""
+
+
+def test_an_ill_typed_value_is_named_with_its_path_and_line() -> None:
+    error = refusal('{"name": "x",\n "network": {"allow_host": 3}}')
+    assert error.message == "file.json: network.allow_host: Expected `array`, got `int` (line 2)"
+
+
+def test_a_missing_key_is_named() -> None:
+    assert "`name`" in refusal("{}").message
+
+
+@pytest.mark.parametrize("text", ['{"name": "x",\n\n oops', b'{"name": "x",\n\n oops'])
+def test_a_syntax_error_is_named_with_its_line(text: str | bytes) -> None:
+    message = refusal(text).message
+    assert message.startswith("file.json is not JSON")
+    assert "(line 3)" in message
+
+
+@pytest.mark.parametrize("text", ["", "3", "[]", "null", "\ufeff{}", "[" * 100_000, b"\xff\xfe"])
+def test_whatever_is_no_document_is_refused(text: str | bytes) -> None:
+    assert refusal(text).message.startswith("file.json")
+
+
+@pytest.mark.parametrize(("word", "expected"), [("nmae", "name"), ("xyz", ""), ("name", "name")])
+def test_nearest_is_what_was_probably_meant(word: str, expected: str) -> None:
+    assert nearest(word, ["name", "network"]) == expected

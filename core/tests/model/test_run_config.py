@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from thv_core.errors import InvalidDocument, InvalidRequest
+from thv_core.model.document import encode_document
+from thv_core.model.profile import PermissionProfile
+from thv_core.model.run_config import MiddlewareConfig, RunConfig, checked, decode_run_config
+
+MINIMAL = {"name": "time", "image": "uvx://mcp-server-time@1.0"}
+
+
+def decoded(**more: object) -> RunConfig:
+    return decode_run_config(json.dumps(MINIMAL | more), "time.json")
+
+
+def refusal(**more: object) -> InvalidDocument:
+    with pytest.raises(InvalidDocument) as caught:
+        decoded(**more)
+    return caught.value
+
+
+def test_a_minimal_configuration_has_safe_defaults() -> None:
+    config = decoded()
+    assert (config.transport, config.host, config.port, config.group) == ("stdio", "127.0.0.1", 0, "default")
+    assert config.permission_profile == PermissionProfile(name="none")
+
+
+def test_an_export_holds_what_differs_from_the_defaults_and_comes_back() -> None:
+    config = decoded(env_vars={"A": "1"}, additional_middleware_configs=[{"type": "audit", "parameters": {"x": 1}}])
+    exported = encode_document(config)
+    assert set(json.loads(exported)) == {"name", "image", "env_vars", "additional_middleware_configs"}
+    assert decode_run_config(exported, "") == config
+    assert config.additional_middleware_configs == (MiddlewareConfig(type="audit", parameters={"x": 1}),)
+
+
+def test_secrets_are_references() -> None:
+    config = decoded(secrets=["github,target=TOKEN"])
+    assert [(each.name, each.target) for each in config.secret_references] == [("github", "TOKEN")]
+
+
+def test_an_unknown_key_is_named_with_its_line() -> None:
+    with pytest.raises(InvalidDocument, match=r"time\.json: transprot is not a known key \(line 4\)") as caught:
+        decode_run_config('{\n "name": "x",\n "image": "y",\n "transprot": "stdio"\n}', "time.json")
+    assert caught.value.hint == "Did you mean transport?"
+
+
+REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "another schema": ({"schema_version": "v9"}, "schema_version 'v9' is not"),
+    "an unknown transport": ({"transport": "carrier-pigeon"}, "is not one of stdio, sse, streamable-http"),
+    "a transport that is not offered": ({"transport": "sse"}, "not offered"),
+    "a public address": ({"host": "0.0.0.0"}, "not a loopback address"),
+    "a negative port": ({"port": -1}, "not between 0 and 65535"),
+    "a port that is too large": ({"port": 65536}, "not between 0 and 65535"),
+    "a name of no variable": ({"env_vars": {"A-B": ""}}, "'A-B' is not the name of an environment variable"),
+    "a variable twice": ({"env_vars": {"A": ""}, "secrets": ["x,target=A"]}, "A is set more than once"),
+    "two secrets in one": ({"secrets": ["x,target=A", "y,target=A"]}, "A is set more than once"),
+    "a malformed secret": ({"secrets": ["x"]}, "'x' is not a secret reference"),
+    "a privileged profile": ({"permission_profile": {"privileged": True}}, "privileged"),
+    "a bad mount": ({"permission_profile": {"read": ["x"]}}, "'x' is not absolute"),
+    "a bad mount to write": ({"permission_profile": {"write": ["/a:/b:/c"]}}, "is not a mount"),
+    "a bad volume": ({"volumes": ["x:/y"]}, "is not absolute"),
+    "a bad name": ({"name": "../x"}, "cannot name a workload"),
+    "an unknown key within": ({"permission_profile": {"reads": []}}, "permission_profile.reads is not a known key"),
+    "a wrong type": ({"port": "80"}, "port: Expected `int`, got `str`"),
+    "values of secrets": ({"secrets": {"x": "v"}}, "secrets: Expected `array`"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_thv_cannot_act_on_is_refused_by_name(case: str) -> None:
+    more, reason = REFUSED[case]
+    message = refusal(**more).message
+    assert message.startswith("time.json: ")
+    assert reason in message
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_loopback_addresses_are_accepted(host: str) -> None:
+    assert decoded(host=host).host == host
+
+
+def test_a_configuration_that_was_built_is_checked_alike() -> None:
+    config = RunConfig(name="x", image="y", port=70000)
+    with pytest.raises(InvalidRequest, match="70000"):
+        checked(config)
+    assert checked(RunConfig(name="x", image="y", port=80)).port == 80

@@ -1,0 +1,142 @@
+"""Say in our words why uv refused: its messages become errors of thv, with the evidence and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from thv_core.errors import PackageNotFound, PreparationFailed, ThvError, Unavailable
+from thv_packages.known import meant
+from thv_packages.requirement import SCHEME, Requirement
+
+__all__ = ["refusal"]
+
+_LONGEST_MESSAGE = 65536
+_MOST_LINES = 8
+_LONGEST_LINE = 400
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]{1,2000}@")
+_LABEL = re.compile(r"^\s*(?:error|cause|hint|warning):\s*")
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """What was asked for, uv's message and lines without credentials, and what is prepared."""
+
+    requirement: Requirement
+    message: str
+    prepared: tuple[Requirement, ...]
+
+    @property
+    def evidence(self) -> list[str]:
+        lines = (_LABEL.sub("", line).strip()[:_LONGEST_LINE] for line in self.message.splitlines())
+        return [line for line in lines if line][:_MOST_LINES]
+
+    @property
+    def here(self) -> str:
+        """How to run a prepared version of the package, or an empty string."""
+        return next(
+            (
+                f"thv run {each.reference} needs no network"
+                for each in self.prepared
+                if each.name == self.requirement.name
+            ),
+            "",
+        )
+
+
+def refusal(requirement: Requirement, message: str, prepared: Sequence[Requirement]) -> ThvError:
+    """Return the error that uv's ``message`` stands for.
+
+    :param prepared: what this machine has, newest first: it needs no index, and its names may be what was meant.
+    """
+    refused = _Refused(requirement, _CREDENTIALS.sub("***@", message[:_LONGEST_MESSAGE]), tuple(prepared))
+    for pattern, explain in _REASONS:
+        found = re.search(pattern.replace("NAME", re.escape(requirement.name)), refused.message)
+        if found:
+            return explain(refused, found)
+    return PreparationFailed(f"{requirement.line} cannot be installed", evidence=refused.evidence)
+
+
+def _damaged(refused: _Refused, found: re.Match[str]) -> ThvError:
+    del found
+    return PreparationFailed(
+        f"a file of {refused.requirement.line} is not the one that the index announced",
+        evidence=refused.evidence,
+        hint="Try again; if it happens again, somebody changed the file on its way or in the index.",
+    )
+
+
+def _unavailable(refused: _Refused, found: re.Match[str]) -> ThvError:
+    del found
+    requirement = refused.requirement
+    missing = "is not prepared" if requirement.version else "was asked for without a version"
+    return Unavailable(
+        f"PyPI does not answer, and {requirement.line} {missing}",
+        evidence=refused.evidence,
+        hint=refused.here or "Check the network, the proxy variables, SSL_CERT_FILE and UV_DEFAULT_INDEX.",
+    )
+
+
+def _no_package(refused: _Refused, found: re.Match[str]) -> ThvError:
+    del found
+    name = refused.requirement.name
+    likely = meant(name, (each.name for each in refused.prepared))
+    return PackageNotFound(f"PyPI has no package {name}", hint=f"Did you mean {likely}?" if likely else "")
+
+
+def _no_version(refused: _Refused, found: re.Match[str]) -> ThvError:
+    del found
+    requirement = refused.requirement
+    return PackageNotFound(
+        f"PyPI has no version {requirement.version} of {requirement.name}",
+        hint=refused.here or f"thv run {SCHEME}://{requirement.label} takes the newest version",
+    )
+
+
+def _source_only(refused: _Refused, found: re.Match[str]) -> ThvError:
+    package, version = found["package"], found["version"]
+    culprit = f"{package} {version} has only a source distribution"
+    own = package == refused.requirement.name
+    return PreparationFailed(
+        culprit if own else f"{refused.requirement.line} needs {package}, and {culprit}",
+        evidence=refused.evidence,
+        hint="Only wheels are installed, because building a source distribution runs its code. Try another version.",
+    )
+
+
+def _no_fitting_wheel(refused: _Refused, found: re.Match[str]) -> ThvError:
+    return PreparationFailed(
+        f"{found['package']} {found['version']} has no wheel for this machine and its Python",
+        evidence=refused.evidence,
+        hint="Set `python` of the plugin to the path of a Python that it supports, or try another version.",
+    )
+
+
+def _other_python(refused: _Refused, found: re.Match[str]) -> ThvError:
+    return PreparationFailed(
+        f"{refused.requirement.line} needs Python {found['python']}",
+        evidence=refused.evidence,
+        hint="Set `python` of the plugin to the path of such a Python.",
+    )
+
+
+_Explain = Callable[[_Refused, "re.Match[str]"], ThvError]
+
+_EXTRAS = r"(?:\[[^\]\s]{0,200}\])?"
+_PINNED = rf"(?<![\w.-])(?P<package>[\w.-]{{1,200}}){_EXTRAS}==(?P<version>\S{{1,100}})"
+_BOUND = r"[<>=~!]=?[\d.*]{1,20}"
+
+_REASONS: tuple[tuple[str, _Explain], ...] = (
+    (r"(?i)hash mismatch", _damaged),
+    (r"Failed to fetch|Failed to download|Request failed|error sending request|network was disabled", _unavailable),
+    (rf"(?<![\w.-])NAME{_EXTRAS} was not found in the", _no_package),
+    (rf"no version of NAME{_EXTRAS}==", _no_version),
+    (rf"{_PINNED} has no usable wheels", _source_only),
+    (rf"{_PINNED} has no wheels with a matching", _no_fitting_wheel),
+    (rf"(?:requires|does not satisfy) Python ?(?P<python>{_BOUND}(?:, ?{_BOUND}){{0,9}})", _other_python),
+)
+"""What uv says, in order of precedence; ``NAME`` stands for the package that was asked for.
+
+An index can choose parts of the text, so every repetition is bounded.
+"""

@@ -1,0 +1,61 @@
+"""What uv says becomes an error of thv, without the credentials of the index."""
+
+from __future__ import annotations
+
+import pytest
+
+from thv_core.errors import PackageNotFound, PreparationFailed, Unavailable
+from thv_packages.refusal import refusal
+from thv_packages.requirement import Requirement
+
+SERVER = Requirement("server", version="1.0")
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "text"),
+    [
+        ("Because server was not found in the package registry and you require server", PackageNotFound, "no package"),
+        ("Because server[x] was not found in the provided package locations", PackageNotFound, "no package"),
+        ("Because my-server was not found in the package registry", PreparationFailed, "cannot be installed"),
+        ("Because there is no version of server==1.0 and you require", PackageNotFound, "no version 1.0 of server"),
+        ("Because there is no version of server[x]==1.0", PackageNotFound, "no version 1.0 of server"),
+        ("Because there is no version of my-server==1.0", PreparationFailed, "cannot be installed"),
+        ("Because server was not found in the cache\n\nhint: the network was disabled", Unavailable, "not answer"),
+        ("Failed to fetch: x\n  cause: HTTP status server error (503)", Unavailable, "not answer"),
+        ("Failed to download `a`\n  cause: Hash mismatch for `a`", PreparationFailed, "the index announced"),
+        ("Because a==2 has no usable wheels and", PreparationFailed, "a 2 has only a source distribution"),
+        ("a==2 has no wheels with a matching Python ABI tag", PreparationFailed, "a 2 has no wheel for this machine"),
+        ("(>=3.11.2) does not satisfy Python>=3.13,<4 and", PreparationFailed, "needs Python >=3.13,<4"),
+        ("server==1.0 requires Python >=3.13, <4, and", PreparationFailed, "needs Python >=3.13, <4"),
+        ("something new", PreparationFailed, "server==1.0 cannot be installed"),
+    ],
+)
+def test_each_message_of_uv_becomes_the_documented_error(message, kind, text):
+    error = refusal(SERVER, message, ())
+
+    assert type(error) is kind
+    assert text in error.message
+
+
+def test_credentials_of_the_index_are_not_shown():
+    error = refusal(SERVER, "Failed to fetch: https://user:hunter2@index.example/simple/server/", ())
+
+    assert "hunter2" not in str(error)
+    assert "https://***@index.example/simple/server/" in str(error)
+
+
+def test_the_evidence_is_bounded():
+    error = refusal(SERVER, "\n".join("x" * 1000 for _ in range(1000)), ())
+
+    assert len(error.evidence) == 8
+    assert max(map(len, error.evidence)) == 400
+
+
+def test_a_prepared_version_is_offered_when_the_index_is_silent():
+    prepared = [
+        Requirement("other", version="3"),
+        Requirement("server", ("x",), "0.9"),
+        Requirement("server", (), "0.8"),
+    ]
+
+    assert refusal(SERVER, "Failed to fetch", prepared).hint == "thv run uvx://server[x]@0.9 needs no network"

@@ -1,0 +1,106 @@
+"""The source asks the index for the newest version, and nobody for an exact one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from thv_core.errors import PackageNotFound, PreparationFailed, SettingsError, Unavailable
+from thv_packages.source import UvxSource
+
+
+def test_an_exact_version_is_taken_without_asking_anyone(index, source):
+    entry = source.resolve("uvx://mcp-server-time@2026.10.19")
+
+    assert entry.package.reference == "uvx://mcp-server-time@2026.10.19"
+    assert (entry.name, entry.origin, entry.transport) == ("time", "PyPI", "stdio")
+    assert index.requests == []
+
+
+def test_the_newest_version_is_taken_when_none_is_given(index, source):
+    for version in ("1.0", "1.10", "1.9"):
+        index.wheel("mcp-server-a", version)
+
+    assert source.resolve("uvx://mcp-server-a").package.version == "1.10"
+
+
+def test_a_release_is_taken_rather_than_a_newer_pre_release(index, source):
+    index.wheel("a", "1.0")
+    index.wheel("a", "2.0rc1")
+
+    assert source.resolve("uvx://a@latest").package.version == "1.0"
+
+
+def test_extras_stay_with_the_package(index, source):
+    index.wheel("a", "1.0")
+
+    assert source.resolve("uvx://a[x]").package.reference == "uvx://a[x]@1.0"
+
+
+def test_a_misspelt_well_known_package_is_told_without_asking_for_it(index, source):
+    with pytest.raises(PackageNotFound) as caught:
+        source.resolve("uvx://mcp-server-tiem")
+
+    assert caught.value.message == "PyPI has no package mcp-server-tiem"
+    assert caught.value.hint == "Did you mean mcp-server-time?"
+    assert {path for path in index.requests if "time" in path} == set()
+
+
+def test_a_misspelt_prepared_package_is_told(index, source, builder, spec):
+    index.wheel("our-own-server", scripts=["our-own-server"])
+    builder.build(spec("our-own-server"), lambda progress: None)
+
+    with pytest.raises(PackageNotFound) as caught:
+        source.resolve("uvx://our-own-servre")
+    assert caught.value.hint == "Did you mean our-own-server?"
+
+
+def test_a_name_that_only_shares_the_usual_prefix_is_not_taken_for_another(index, source):
+    with pytest.raises(PackageNotFound) as caught:
+        source.resolve("uvx://mcp-server-zzz")
+    assert caught.value.hint == ""
+
+
+def test_a_package_without_wheels_is_refused_and_nothing_of_it_runs(index, source, tmp_path: Path):
+    index.source_distribution("a", setup=f"open({str(tmp_path / 'ran')!r}, 'w')")
+
+    with pytest.raises(PreparationFailed) as caught:
+        source.resolve("uvx://a")
+    assert caught.value.message == "a 1.0 has only a source distribution"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_silent_index_is_unavailable(index, source):
+    index.stop()
+
+    with pytest.raises(Unavailable) as caught:
+        source.resolve("uvx://a")
+    assert "UV_DEFAULT_INDEX" in caught.value.hint
+    assert any("Connection refused" in line for line in caught.value.evidence)
+
+
+def test_a_silent_index_is_survived_with_the_exact_prepared_version(index, source, builder, spec, surroundings):
+    index.wheel("a", scripts=["a"])
+    builder.build(spec("a"), lambda progress: None)
+    index.stop()
+    shutil.rmtree(surroundings.cache / "uv")
+
+    with pytest.raises(Unavailable) as caught:
+        source.resolve("uvx://a")
+    assert caught.value.hint == "thv run uvx://a@1.0 needs no network"
+
+
+@pytest.mark.parametrize("settings", [{"pyhton": "/usr/bin/python3"}, {"python": 3}, {"python": "python3"}])
+def test_a_wrong_setting_is_named(settings, surroundings):
+    with pytest.raises(SettingsError) as caught:
+        UvxSource.from_settings(settings, surroundings)
+    assert next(iter(settings)) in caught.value.message
+
+
+def test_a_python_that_is_not_there_is_named(surroundings):
+    source = UvxSource.from_settings({"python": "/no/such/python"}, surroundings)
+
+    with pytest.raises(PreparationFailed, match="/no/such/python"):
+        source.resolve("uvx://a")
