@@ -61,7 +61,7 @@ class UvxBuilder(Builder):
         return root
 
     def _prepare(self, requirement: Requirement, shelf: Shelf, report: Report) -> PackageRoot:
-        report(Progress(step="resolving", text=requirement.line))
+        report(Progress(step="resolving", text=requirement.line, done=False))
         interpreter = inspect(self._python, self._environment)
         lock = self._index.lock(requirement, interpreter, shelf.prepared())
         recipe = Recipe(requirement, interpreter, lock)
@@ -77,10 +77,10 @@ class UvxBuilder(Builder):
         lock, tree = folder / "lock.txt", folder / "tree"
         lock.write_text(recipe.lock, encoding="utf-8")
         python = make_tree(tree, recipe.interpreter)
-        report(Progress(step="downloading", text=counted(recipe.packages)))
+        report(Progress(step="downloading", text=counted(recipe.packages), done=False))
         self._index.install(recipe.requirement, lock, python, held)
         argv = command(tree, tree / recipe.interpreter.packages, recipe.requirement)
-        report(Progress(step="compiling", text=counted(recipe.packages)))
+        report(Progress(step="compiling", text=counted(recipe.packages), done=False))
         compile_tree(tree, recipe.interpreter, held)
         seal(tree)
         return PackageRoot(
