@@ -1,0 +1,109 @@
+"""The ASGI entry of one listener: ``/mcp``, ``/health``, and 404 for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from thv_core.spi.middleware import Outcome, Reply
+from thv_gateway.answers import INTERNAL_ERROR, document, refusal
+from thv_gateway.chain import Arrival, Receive, Send
+from thv_gateway.endpoint import Endpoint, EventStream
+from thv_gateway.streams import EVENT_HEADERS, close_on_disconnect, pump
+
+__all__ = ["Application"]
+
+_ALLOW_GET = ((b"allow", b"GET"),)
+
+
+class Application:
+    """Serves one workload.
+
+    ``busy`` counts the POSTs that are being answered, for a drain to wait on.
+
+    :param health: returns the document of ``/health`` and whether the server is available.
+    """
+
+    def __init__(self, workload: str, endpoint: Endpoint, health: Callable[[], tuple[int, dict[str, object]]]) -> None:
+        self.busy = 0
+        self.endpoint = endpoint
+        self._workload = workload
+        self._health = health
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one HTTP request; see the ASGI specification, HTTP connection scope."""
+        if scope["path"] != "/mcp":
+            await _reply(self._elsewhere(scope), send)
+            return
+        arrival = _arrival(self._workload, scope, receive)
+        counted = arrival.method == "POST"
+        self.busy += counted
+        try:
+            await self._exchange(arrival, send)
+        finally:
+            self.busy -= counted
+
+    async def _exchange(self, arrival: Arrival, send: Send) -> None:
+        chain = self.endpoint.chain
+        started = time.monotonic()
+        status = 500
+        try:
+            answer = await chain.enter(arrival) or await self._answer(arrival)
+            status = answer.status if isinstance(answer, Reply) else 200
+            if isinstance(answer, Reply):
+                await _reply(answer, send)
+            else:
+                await self._stream(arrival, answer, send)
+        finally:
+            await chain.leave(arrival, Outcome(status, time.monotonic() - started, arrival.fault))
+
+    async def _answer(self, arrival: Arrival) -> Reply | EventStream:
+        try:
+            return await self.endpoint.answer(arrival)
+        except Exception:
+            arrival.fault = "internal"
+            return refusal(500, INTERNAL_ERROR, "Internal error", arrival.message.id if arrival.message else b"")
+
+    async def _stream(self, arrival: Arrival, stream: EventStream, send: Send) -> None:
+        chain = self.endpoint.chain
+        watcher: asyncio.Task[None] | None = None
+        if arrival.message is None:
+            # Only a session's own stream ends with its client; a call goes on (MCP 2025-11-25, transports).
+            watcher = asyncio.create_task(close_on_disconnect(arrival.receive, stream.mailbox))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": EVENT_HEADERS})
+            identifier = arrival.message.id if arrival.message else b""
+            await pump(stream.mailbox, stream.first, lambda each: chain.outward(arrival, each), send, identifier)
+        finally:
+            stream.finished()
+            if watcher is not None:
+                watcher.cancel()
+
+    def _elsewhere(self, scope: MutableMapping[str, Any]) -> Reply:
+        if scope["path"] != "/health":
+            return document(404, {"error": "not_found"})
+        if scope["method"] != "GET":
+            return document(405, {"error": "method_not_allowed"}, _ALLOW_GET)
+        return document(*self._health())
+
+
+def _arrival(workload: str, scope: MutableMapping[str, Any], receive: Receive) -> Arrival:
+    headers = tuple(scope["headers"])
+    client = scope.get("client")
+    return Arrival(
+        workload=workload,
+        method=scope["method"],
+        path=scope["path"],
+        headers=headers,
+        client=client[0] if client else "",
+        receive=receive,
+        fields=dict(headers),
+    )
+
+
+async def _reply(reply: Reply, send: Send) -> None:
+    headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))] if reply.status != 204 else []
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})

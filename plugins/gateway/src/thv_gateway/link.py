@@ -1,0 +1,282 @@
+"""One incarnation of a server: its pipe, its handshake, the calls in flight and the state that is reported."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+import msgspec
+
+from thv_core.model.message import Kind, Message
+from thv_core.model.route import Route, RouteState
+from thv_gateway.assembly import assemble, quoted
+from thv_gateway.correlation import Call, Calls
+from thv_gateway.delivery import Delivery
+from thv_gateway.handshake import Handshake, Handshakes, initialize_request
+from thv_gateway.noise import Noise, printable
+from thv_gateway.parsing import members, parse_line, text_of
+from thv_gateway.proxylog import ProxyLog
+from thv_gateway.sessions import Sessions
+from thv_gateway.subscriptions import Subscriptions
+from thv_gateway.tools import list_tools
+from thv_gateway.upstream import Locked, Pipe, ServerAbsent
+
+__all__ = ["Estate", "Link"]
+
+ABSENT_SECONDS = 2.0
+"""How long a server that was ready before may be missing before it counts as gone."""
+
+_SWEEP_SECONDS = 0.5
+_INITIALIZED = Message(kind=Kind.NOTIFICATION, method="notifications/initialized")
+
+
+@dataclass(frozen=True)
+class Estate:
+    """What a route keeps across the incarnations of its server; ``prefix`` begins every id of this process."""
+
+    sessions: Sessions
+    handshakes: Handshakes
+    log: ProxyLog
+    prefix: str
+
+
+class _Refused(Exception):
+    """The server answered ``initialize`` with an error."""
+
+
+class Link:
+    """The connection to one incarnation.
+
+    ``state`` goes from starting to ready or failed, and from ready to gone; never back.
+
+    :param changed: called after each change of ``state`` or ``tools``.
+    :param predecessor: the link to the former incarnation: its sessions stay subscribed to what they were.
+    """
+
+    def __init__(
+        self, route: Route, estate: Estate, changed: Callable[[], None], predecessor: Link | None = None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.route = route
+        self.state = RouteState.STARTING
+        self.reason = ""
+        self.tools: tuple[str, ...] = ()
+        self.handshake = Handshake(result=msgspec.Raw(b"{}"))
+        self.calls = Calls(estate.prefix, route.request_timeout, loop.time)
+        self.delivery = Delivery(self.calls, estate.sessions, self.send, self._lost)
+        self.subscriptions = Subscriptions({}, self._keep)
+        self._inherited = predecessor.handshake.subscriptions if predecessor is not None else {}
+        self._estate = estate
+        self._changed = changed
+        self._pipe = Pipe(self._line, self._ended)
+        self._settled = asyncio.Event()
+        self._noise = Noise()
+        self._obstacle = ""
+        self._stale = self._relisting = False
+        self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start()), loop.create_task(self._sweep())}
+
+    @property
+    def congested(self) -> bool:
+        """Whether a new call has to be refused for now."""
+        return self.calls.full or self._pipe.congested
+
+    async def settled(self, seconds: float) -> None:
+        """Wait until the link is no longer starting, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._settled.wait()
+
+    def send(self, message: Message) -> None:
+        """Send one message to the server."""
+        self._pipe.write(assemble(message))
+
+    async def ask(self, method: str, params: dict[str, bytes]) -> Message:
+        """Send a request of the gateway's own and return the response."""
+        request = Message(kind=Kind.REQUEST, id=b"0", method=method, params=params, has_params=bool(params))
+        call, outgoing = self.calls.begin(request, None)
+        return await self._exchange(call, outgoing)
+
+    def tell_cancelled(self, call: Call, reason: bytes = b"") -> None:
+        """Tell the server that nobody waits for the answer to a call any more."""
+        params = {"requestId": call.key, **({"reason": reason} if reason else {})}
+        self.send(Message(kind=Kind.NOTIFICATION, method="notifications/cancelled", params=params, has_params=True))
+
+    def end_session(self, session: str) -> None:
+        """Unsubscribe from what only this session had subscribed to."""
+        for uri in self.subscriptions.end(session):
+            self._mention("resources/unsubscribe", uri)
+
+    def close(self, reason: str) -> None:
+        """Let go of the server without disturbing it; calls in flight end with an error."""
+        for task in self._tasks:
+            task.cancel()
+        self._pipe.close()
+        self.delivery.forget()
+        self.calls.fail_all(502, reason, "gone")
+        self._settled.set()
+
+    def _mention(self, method: str, uri: str) -> None:
+        """Send a request whose answer nobody waits for: it is dropped with its id."""
+        identifier, params = self.calls.fresh_id(), {"uri": quoted(uri)}
+        self.send(Message(kind=Kind.REQUEST, id=identifier, method=method, params=params, has_params=True))
+
+    async def _start(self) -> None:
+        try:
+            async with asyncio.timeout(self.route.start_timeout):
+                await self._open()
+                await self._greet()
+            await self._learn_tools()
+        except TimeoutError:
+            silence = self._noise.explain(self.route.workload, self.route.start_timeout)
+            self._settle(RouteState.FAILED, self._obstacle or silence)
+        except ServerAbsent:
+            self._settle(RouteState.GONE, f"{self.route.workload} is not running")
+        except _Refused as refused:
+            self._settle(RouteState.FAILED, f"{self.route.workload} refused initialize: {refused}")
+        except OSError as error:
+            self._settle(RouteState.FAILED, f"the handshake could not be kept: {error.strerror}")
+        else:
+            self._settle(RouteState.READY, "")
+
+    async def _open(self) -> None:
+        known = self._estate.handshakes.of(self.route.incarnation)
+        pause, waited = 0.01, 0.0
+        while True:
+            try:
+                self._pipe.open(self.route.stdin, self.route.stdout, self.route.lock)
+                break
+            except Locked:
+                self._obstacle = f"another process reads the output of {self.route.workload}"
+            except ServerAbsent:
+                self._obstacle = f"{self.route.workload} is not running"
+                if known is not None and waited > ABSENT_SECONDS:
+                    raise
+            await asyncio.sleep(pause)
+            waited += pause
+            pause = min(pause * 2, 0.5)
+        self._obstacle = ""
+        if known is not None:
+            # Ends a line that a killed predecessor left half written; what it half read is skipped as noise.
+            self._pipe.write(b"")
+
+    async def _greet(self) -> None:
+        name = self.route.incarnation
+        stored = self._estate.handshakes.of(name)
+        if stored is None:
+            request = initialize_request(name)
+            call, outgoing = self.calls.begin(request, None, request.id)
+            response = await self._exchange(call, outgoing)
+            if response.error:
+                raise _Refused(printable(text_of(members(response.error).get("message", b""))) or "without a reason")
+            stored = Handshake(result=msgspec.Raw(response.result), subscriptions=self._inherited)
+            if not stored.version:
+                raise _Refused("its answer names no protocol version")
+            self.send(_INITIALIZED)
+            for uri in {uri for uris in self._inherited.values() for uri in uris}:
+                self._mention("resources/subscribe", uri)
+            self._estate.handshakes.keep(name, stored)
+        self.handshake = stored
+        self.subscriptions = Subscriptions(stored.subscriptions, self._keep)
+
+    async def _learn_tools(self) -> None:
+        handshake = self.handshake
+        if handshake.tools is None:
+            handshake.tools = await list_tools(self.ask) if handshake.offers("tools") else ()
+            self._keep()
+        self.tools = handshake.tools
+
+    async def _exchange(self, call: Call, outgoing: Message) -> Message:
+        self.send(outgoing)
+        try:
+            response = await call.mailbox.take()
+        finally:
+            self.calls.end(call)
+        if response is None:
+            raise ServerAbsent(self.route.workload)
+        return response
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(_SWEEP_SECONDS, self.route.request_timeout / 4))
+            for call in self.calls.overdue():
+                self._estate.log.write("timeout", f"no answer to {call.method} in {self.route.request_timeout:g} s")
+                self.tell_cancelled(call)
+
+    def _line(self, line: bytes) -> None:
+        try:
+            self._take(line)
+        except Exception as error:
+            # One line that we trip over must not cost the lines behind it.
+            self._estate.log.write("internal", f"{type(error).__name__} while a line was delivered")
+
+    def _take(self, line: bytes) -> None:
+        message = parse_line(line)
+        if message is None:
+            if line.strip():
+                self._noise.note(line)
+                self._estate.log.write("noise", f"{len(line)} bytes on standard output that are not MCP")
+        elif message.kind is Kind.RESPONSE:
+            self._response(message)
+        elif message.kind is Kind.REQUEST:
+            self.delivery.request(message)
+        else:
+            self.delivery.notification(message, self.subscriptions)
+            if message.method == "notifications/tools/list_changed":
+                self._tools_changed()
+
+    def _response(self, message: Message) -> None:
+        call = self.calls.answered(message)
+        if call is None or call.session is None or not message.result:
+            return
+        if call.method == "resources/subscribe":
+            self.subscriptions.add(call.session.id, call.name)
+        elif call.method == "resources/unsubscribe":
+            self.subscriptions.remove(call.session.id, call.name)
+
+    def _tools_changed(self) -> None:
+        # A server may say so much faster than it answers: one list at a time, and one more afterwards.
+        self._stale = True
+        if not self._relisting and self.state is RouteState.READY:
+            self._relisting = True
+            self._spawn(self._relist())
+
+    async def _relist(self) -> None:
+        while self._stale:
+            self._stale = False
+            self.handshake.tools = self.tools = await list_tools(self.ask)
+            self._keep()
+            self._changed()
+        self._relisting = False
+
+    def _ended(self, word: str) -> None:
+        name = self.route.workload
+        reasons = {"closed": f"{name} ended", "line-too-long": f"{name} wrote a line that is too long"}
+        ready = self.state is RouteState.READY and word == "closed"
+        self._settle(RouteState.GONE if ready else RouteState.FAILED, reasons[word])
+        self.delivery.forget()
+        self.calls.fail_all(502, f"{name} is gone", "gone")
+
+    def _settle(self, state: RouteState, reason: str) -> None:
+        if self.state not in (RouteState.STARTING, RouteState.READY):
+            return
+        self.state = state
+        self.reason = reason
+        self._settled.set()
+        if state is not RouteState.READY:
+            self._pipe.close()
+            self.calls.fail_all(502, reason, "gone")
+        self._estate.log.write(state.value, reason or f"protocol {self.handshake.version}")
+        self._changed()
+
+    def _keep(self) -> None:
+        self._estate.handshakes.keep(self.route.incarnation, self.handshake)
+
+    def _lost(self, what: str) -> None:
+        self._estate.log.write("undelivered", what)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,83 @@
+"""Send server-sent events: a call's messages up to its response, or a session's messages until it goes away.
+
+Source: MCP 2025-11-25, transports; WHATWG HTML, server-sent events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from thv_core.model.message import Kind, Message
+from thv_gateway.answers import INTERNAL_ERROR, failure
+from thv_gateway.assembly import assemble
+from thv_gateway.chain import Receive, Send
+from thv_gateway.mailbox import Mailbox
+
+__all__ = ["EVENT_HEADERS", "close_on_disconnect", "pump"]
+
+KEEPALIVE_SECONDS = 30.0
+WRITE_SECONDS = 30.0
+
+EVENT_HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+_LAST = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+async def pump(
+    mailbox: Mailbox,
+    first: Message | None,
+    outward: Callable[[Message], Awaitable[Message | None]],
+    send: Send,
+    identifier: bytes,
+) -> None:
+    """Send events until the response was sent or the mailbox is closed.
+
+    A mailbox that overflowed ends with an error event; a client that does not read for :data:`WRITE_SECONDS` is
+    given up, and the server closes its connection because the response stays incomplete.
+
+    :param identifier: the raw id of the call whose stream this is; empty for a session's own stream.
+    """
+    try:
+        message = first or await _next(mailbox, send)
+        while message is not None:
+            answer = await outward(message)
+            if answer is not None:
+                await _write(send, _event(answer))
+            if message.kind is Kind.RESPONSE:
+                break
+            message = await _next(mailbox, send)
+        if mailbox.overflowed:
+            await _write(send, _event(failure(identifier, INTERNAL_ERROR, "The client reads too slowly")))
+        await send(dict(_LAST))
+    except TimeoutError:
+        return
+
+
+async def close_on_disconnect(receive: Receive, mailbox: Mailbox) -> None:
+    """Close the mailbox when the client goes away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    mailbox.close()
+
+
+async def _next(mailbox: Mailbox, send: Send) -> Message | None:
+    while True:
+        try:
+            async with asyncio.timeout(KEEPALIVE_SECONDS):
+                return await mailbox.take()
+        except TimeoutError:
+            await _write(send, b": keep-alive\r\n\r\n")
+
+
+async def _write(send: Send, data: bytes) -> None:
+    async with asyncio.timeout(WRITE_SECONDS):
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def _event(message: Message) -> bytes:
+    return b"event: message\r\ndata: " + assemble(message) + b"\r\n\r\n"
