@@ -36,9 +36,13 @@ class Session:
         if not notification:
             message["id"] = next(self._ids)
         with contextlib.closing(http.client.HTTPConnection(*self._address, timeout=30)) as connection:
-            connection.request("POST", "/mcp", json.dumps(message), self._headers)
-            response = connection.getresponse()
-            body = response.read()
+            try:
+                connection.request("POST", "/mcp", json.dumps(message), self._headers)
+                response = connection.getresponse()
+                body = response.read()
+            except http.client.HTTPException as error:
+                raise ConnectionError(f"the connection ended: {error!r}") from error
+        assert not body or body[:1] == b"{", (response.status, response.headers.items(), body)
         return response.status, response.headers, json.loads(body) if body else None
 
     def count(self) -> dict[str, Any]:

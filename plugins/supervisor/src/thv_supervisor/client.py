@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from thv_core.errors import NotReady, ThvError, Unavailable, error_from_document
 from thv_core.state.configuration import ConfigurationFile
@@ -49,13 +49,13 @@ class ControlClient:
 
         :raises ThvError: the error that control answered with.
         """
-        with self._answered(method, path, body) as response:
+        with _whole(), self._answered(method, path, body) as response:
             text = response.read()
         return json.loads(text) if text else None
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """Yield the pieces of a streamed text as they arrive."""
-        with self._answered("GET", path, None) as response:
+        with _whole(), self._answered("GET", path, None) as response:
             while chunk := response.read1(1 << 16):
                 yield chunk
 
@@ -141,9 +141,22 @@ class ControlClient:
         return Unavailable("control does not answer", evidence=lines, hint=f"Its log: {self._paths.supervisor_log}")
 
 
+@contextmanager
+def _whole() -> Generator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        raise Unavailable(
+            "control ended before its answer was complete", hint="thv list --all shows what there is."
+        ) from None
+
+
 def _refusal(response: http.client.HTTPResponse) -> ThvError:
     text = response.read()
     try:
-        return error_from_document(json.loads(text))
+        document = json.loads(text)
     except ValueError:
+        document = None
+    if not isinstance(document, dict):
         return ThvError(f"control answered {response.status}: {text[:200]!r}")
+    return error_from_document(cast("dict[str, object]", document))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from enum import StrEnum
 
 from thv_core import __version__
@@ -32,9 +32,12 @@ class Installation:
     def from_header(cls, value: str) -> Installation:
         """Return what :meth:`header` described; raises ``ValueError`` when it is not that."""
         try:
-            return cls(**json.loads(value))
-        except TypeError as error:
+            described = cls(**json.loads(value))
+        except (TypeError, RecursionError) as error:
             raise ValueError(str(error)) from None
+        if not all(isinstance(each, str) for each in astuple(described)):
+            raise ValueError("a value is not a text")
+        return described
 
 
 class Verdict(StrEnum):

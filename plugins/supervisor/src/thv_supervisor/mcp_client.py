@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 from thv_core import __version__
@@ -23,30 +24,43 @@ class McpClient:
     """One session with a server; a context manager that opens and ends it."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise InvalidRequest(f"{url} is not an http URL") from None
+        if parts.scheme not in ("http", "https") or not host:
             raise InvalidRequest(f"{url} is not an http URL")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._url = url
         self._path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout)
+        self._connection = kind(host, port, timeout=timeout)
         self._headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
         self._ids = itertools.count(1)
 
     def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+        return self
+
+    def _open(self) -> None:
         client = {"name": "thv", "version": __version__}
         opening: dict[str, object] = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": client}
-        version = self.request("initialize", opening)["protocolVersion"]
-        self._headers["mcp-protocol-version"] = str(version)
-        self._send("POST", {"jsonrpc": "2.0", "method": "notifications/initialized"}).read()
-        return self
+        version = self.request("initialize", opening).get("protocolVersion")
+        if not isinstance(version, str):
+            raise self._not_mcp("initialize")
+        self._headers["mcp-protocol-version"] = version
+        self._exchange("POST", {"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if "mcp-session-id" in self._headers and value is None:
-                self._send("DELETE", None).read()
+                self._exchange("DELETE", None)
         finally:
             self._connection.close()
 
@@ -56,14 +70,33 @@ class McpClient:
         :raises ThvError: with the server's message when it answers with an error.
         """
         number = next(self._ids)
-        response = self._send("POST", {"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-        if session := response.headers.get("mcp-session-id"):
-            self._headers["mcp-session-id"] = session
-        for message in _messages(response):
-            if message.get("id") == number:
-                response.read()
-                return _result(message, method)
+        with self._explained():
+            response = self._send("POST", {"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+            if session := response.headers.get("mcp-session-id"):
+                self._headers["mcp-session-id"] = session
+            message = self._answer(response, number, method)
+        if "error" in message:
+            raise ThvError(f"the server refused {method}: {_reason(message['error'])}")
+        if not isinstance(message.get("result"), dict):
+            raise self._not_mcp(method)
+        result: dict[str, Any] = message["result"]
+        return result
+
+    def _answer(self, response: http.client.HTTPResponse, number: int, method: str) -> dict[str, Any]:
+        try:
+            for message in _messages(response):
+                if not isinstance(message, dict):
+                    raise self._not_mcp(method)
+                known = cast("dict[str, Any]", message)
+                if known.get("id") == number:
+                    response.read()
+                    return known
+        except ValueError:
+            raise self._not_mcp(method) from None
         raise Unavailable(f"{self._url} closed its answer to {method} before it was complete")
+
+    def _not_mcp(self, method: str) -> ThvError:
+        return Unavailable(f"{self._url} does not answer {method} as an MCP server would")
 
     def pages(self, method: str, key: str) -> list[dict[str, Any]]:
         """Return the items of every page of a list request."""
@@ -77,21 +110,29 @@ class McpClient:
             params = {"cursor": result["nextCursor"]}
         raise ThvError(f"{method} has more than {MOST_PAGES} pages")
 
-    def _send(self, verb: str, message: object) -> http.client.HTTPResponse:
-        body = None if message is None else json.dumps(message).encode()
+    def _exchange(self, verb: str, message: object) -> None:
+        with self._explained():
+            self._send(verb, message).read()
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
         try:
-            self._connection.request(verb, self._path, body, self._headers)
-            response = self._connection.getresponse()
+            yield
         except TimeoutError:
             raise TimedOut(f"{self._url} did not answer in time") from None
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"{self._url} does not answer: {error}", hint="thv list shows what is running.") from None
+
+    def _send(self, verb: str, message: object) -> http.client.HTTPResponse:
+        body = None if message is None else json.dumps(message).encode()
+        self._connection.request(verb, self._path, body, self._headers)
+        response = self._connection.getresponse()
         if response.status >= 400 and verb == "POST":
             raise _refused(response, self._url)
         return response
 
 
-def _messages(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+def _messages(response: http.client.HTTPResponse) -> Iterator[object]:
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
         yield json.loads(response.read())
         return
@@ -105,11 +146,10 @@ def _messages(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
             data = []
 
 
-def _result(message: dict[str, Any], method: str) -> dict[str, Any]:
-    if "error" in message:
-        raise ThvError(f"the server refused {method}: {message['error'].get('message', 'no reason given')}")
-    result: dict[str, Any] = message["result"]
-    return result
+def _reason(error: Any) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    return str(cast("dict[str, Any]", error).get("message", "no reason given"))
 
 
 def _refused(response: http.client.HTTPResponse, url: str) -> ThvError:

@@ -20,6 +20,8 @@ __all__ = ["request_from"]
 
 FALLBACK_PREFIX = "TOOLHIVE_SECRET_"
 NO_FALLBACK = "TOOLHIVE_DISABLE_ENV_FALLBACK"
+BESIDE = ("server", "env_vars", "secrets", "volumes", "profile", "args", "transport", "proxy_port")
+"""The flags that say what a file says, too; only the name may be another."""
 
 
 def request_from(flags: Mapping[str, Any], environment: Mapping[str, str], directory: Path) -> dict[str, object]:
@@ -56,7 +58,7 @@ def _config(flags: Mapping[str, Any], directory: Path) -> RunConfig | None:
         if not flags["server"]:
             raise InvalidRequest("say which server to run", hint="thv run uvx://mcp-server-time")
         return None
-    beside = [name for name in ("server", "env_vars", "secrets", "volumes", "profile", "args") if flags[name]]
+    beside = [name for name in BESIDE if flags[name]]
     if beside:
         raise InvalidRequest(f"--from-config has all there is to say, and {beside[0]} was given too")
     return decode_run_config(_text(directory / file, file), file)
@@ -90,7 +92,12 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _volume(text: str, directory: Path) -> str:
     source, colon, rest = text.partition(":")
-    absolute = str((directory / Path(source).expanduser()).absolute())
+    if not source:
+        raise InvalidRequest(f"--volume {text!r} names no path of this machine")
+    try:
+        absolute = str((directory / Path(source).expanduser()).absolute())
+    except RuntimeError:
+        raise InvalidRequest(f"--volume {text}: there is no such home") from None
     if not Path(absolute).exists():
         raise InvalidRequest(f"--volume {text}: {absolute} does not exist")
     spelled = f"{absolute}{colon}{rest}"

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["mcp"]
 
 server_option = click.option("--server", default="", metavar="NAME|URL", help="A workload, or the URL of a server.")
-timeout_option = click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for an answer.")
+timeout_option = click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0, 86400, min_open=True),
+    help="Seconds to wait for an answer.",
+)
 format_option = click.option("--format", "form", default="text", type=click.Choice(["text", "json"]), show_default=True)
 
 

@@ -18,7 +18,7 @@ __all__ = ["run"]
 @click.option("--name", default="", help="Name of the workload; else derived from the server.")
 @click.option("-e", "--env", "env_vars", multiple=True, metavar="KEY=VALUE", help="Set a variable of the server.")
 @click.option("--secret", "secrets", multiple=True, metavar="NAME,target=ENV", help="Give a secret; env:NAME is yours.")
-@click.option("--transport", default="", type=click.Choice(["", "stdio", "sse", "streamable-http"]), show_choices=False)
+@click.option("--transport", default="", metavar="TYPE", help="How the server speaks: stdio.")
 @click.option("--proxy-port", default=0, type=click.IntRange(0, 65535), help="Port of the gateway; else chosen.")
 @click.option("--permission-profile", "profile", default="", metavar="NAME|FILE", help="What the server may do.")
 @click.option("-v", "--volume", "volumes", multiple=True, metavar="HOST:SERVER[:ro]", help="Grant a path.")

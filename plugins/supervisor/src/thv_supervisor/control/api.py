@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from thv_core import __version__
-from thv_core.errors import ThvError
+from thv_core.errors import InvalidRequest, ThvError
 from thv_core.model.document import decode_document
 from thv_core.model.events import Progress
 from thv_core.model.request import RunRequest
@@ -36,6 +36,7 @@ NOTICE = "x-thv-notice"
 PREFIX = "/api/v1beta"
 BODY_LIMIT = 1 << 20
 SETTLE_LIMIT = 60.0
+MOST_GRACE = 3600.0
 
 _STATUSES = {
     "already-exists": 409,
@@ -136,7 +137,7 @@ class _Handlers:
 
     async def stop(self, request: Request) -> Response:
         """Stop a workload, waiting until it has; ``?timeout=SECONDS`` is its grace."""
-        name, grace = request.path_params["name"], float(request.query_params.get("timeout", STOP_GRACE))
+        name, grace = request.path_params["name"], _grace(request)
         await self._reconciler.stop(name, grace)
         await self._reconciler.until(name, _stopped, grace + SETTLE_LIMIT)
         return Response(status_code=202)
@@ -189,8 +190,23 @@ def _gone(workload: Workload | None) -> bool:
 
 
 def _window(request: Request) -> tuple[int | None, bool]:
-    tail = request.query_params.get("tail", "")
-    return (int(tail) if tail.isdigit() else None, request.query_params.get("follow") == "true")
+    tail = request.query_params.get("tail")
+    if tail is not None and not (tail.isascii() and tail.isdigit()):
+        raise InvalidRequest(f"tail={tail} is not a number of lines")
+    # More digits than any log has lines.
+    lines = None if tail is None or len(tail) > 9 else int(tail)
+    return lines, request.query_params.get("follow") == "true"
+
+
+def _grace(request: Request) -> float:
+    text = request.query_params.get("timeout", str(STOP_GRACE))
+    try:
+        grace = float(text)
+    except ValueError:
+        grace = -1.0
+    if not 0 <= grace <= MOST_GRACE:
+        raise InvalidRequest(f"timeout={text} is not a number of seconds from 0 to {MOST_GRACE:g}")
+    return grace
 
 
 async def _body(request: Request) -> bytes:
@@ -198,7 +214,7 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_LIMIT:
-            raise ThvError("the request is larger than 1 MiB")
+            raise InvalidRequest("the request is larger than 1 MiB")
     return body
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from thv_core.errors import TimedOut
+from thv_core.errors import PluginBroken, ThvError, TimedOut
 
 __all__ = ["DriverCalls"]
 
@@ -28,9 +28,14 @@ class DriverCalls:
 
         :param limit: seconds after which the caller goes on; the thread cannot be ended and stays in its pool.
         :raises TimedOut: when it takes longer.
+        :raises PluginBroken: when it raises what is no error of thv.
         """
         pool = self._pools.setdefault(driver, ThreadPoolExecutor(WORKERS, thread_name_prefix=driver))
         try:
             return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, call), limit)
         except TimeoutError:
             raise TimedOut(f"{driver} did not finish within {limit:g} s", hint="thv logs --proxy tells more.") from None
+        except ThvError:
+            raise
+        except Exception as error:
+            raise PluginBroken(f"{driver} failed", evidence=[f"{type(error).__name__}: {error}"]) from error

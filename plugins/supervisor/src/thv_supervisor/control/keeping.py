@@ -229,8 +229,7 @@ class Keeper:
 
     async def _again(self, error: ThvError) -> float:
         self._failures += 1
-        pause = min(2.0 ** (self._failures - 1), SLOWEST)
-        self._retry_at = time.monotonic() + pause
+        self._retry_at = time.monotonic() + min(2.0 ** (self._failures - 1), SLOWEST)
         given_up = self._failures > MOST_FAILURES or isinstance(error, ShellValueLost)
         generation = self._ground.store.next_generation()
 
@@ -240,7 +239,7 @@ class Keeper:
             return became(again, Status.ERROR, error.message) if given_up else again
 
         await self._update(change)
-        return IDLE if given_up else pause
+        return 0.0
 
     def _runtime(self, workload: Workload) -> Runtime:
         return self._ground.kernel.drivers.get(Runtime, workload.config.runtime)

@@ -27,7 +27,7 @@ class Observatory:
         self._calls = calls
         self._changed = changed
         self._seen: dict[str, dict[str, tuple[Observed, ...]] | None] = {}
-        self._turn = asyncio.Lock()
+        self._turns: dict[str, asyncio.Lock] = {}
 
     def sees(self, runtime: str, workload: str) -> tuple[Observed, ...] | None:
         """Return what a runtime sees of a workload, or ``None`` when the runtime cannot be asked."""
@@ -40,7 +40,7 @@ class Observatory:
 
     async def refresh(self, runtime: str) -> None:
         """Ask a runtime what it sees now."""
-        async with self._turn:
+        async with self._turns.setdefault(runtime, asyncio.Lock()):
             try:
                 driver = self._drivers.get(Runtime, runtime)
                 observed = await self._calls.run(f"{runtime}-observe", LIMIT, driver.observe)
@@ -51,11 +51,13 @@ class Observatory:
                 self._replace(runtime, _by_workload(observed))
 
     async def watch(self, runtimes: Callable[[], Iterable[str]]) -> None:
-        """Refresh every runtime in use once a second, for ever."""
-        while True:
-            for runtime in runtimes():
-                await self.refresh(runtime)
-            await asyncio.sleep(INTERVAL)
+        """Refresh every runtime in use once a second, for ever; one that hangs delays no other."""
+        looking: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                idle = [runtime for runtime in runtimes() if runtime not in looking or looking[runtime].done()]
+                looking |= {runtime: group.create_task(self.refresh(runtime)) for runtime in idle}
+                await asyncio.sleep(INTERVAL)
 
     def _replace(self, runtime: str, seen: dict[str, tuple[Observed, ...]] | None) -> None:
         before = self._seen.get(runtime) or {}

@@ -43,13 +43,16 @@ class Happenings:
         self._loop.call_soon_threadsafe(self.tell, progress)
 
     async def listen(self) -> AsyncIterator[Happening]:
-        """Yield the story so far and what follows, up to and including its end."""
+        """Yield the story so far and what follows, up to and including its end.
+
+        A listener that falls far behind hears no end; it may listen again.
+        """
         queue: asyncio.Queue[Happening] = asyncio.Queue(HISTORY * 2)
         for happening in self._history:
             queue.put_nowait(happening)
         self._listeners.add(queue)
         try:
-            while True:
+            while queue in self._listeners or not queue.empty():
                 happening = await queue.get()
                 yield happening
                 if not isinstance(happening, Progress):

@@ -11,11 +11,11 @@ from functools import partial
 
 import msgspec
 
-from thv_core.errors import AlreadyExists, NotFound, TimedOut
+from thv_core.errors import AlreadyExists, NotFound, StartFailed, ThvError, TimedOut
 from thv_core.model.events import Progress
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig
-from thv_core.model.status import Status
+from thv_core.model.status import Desired, Status
 from thv_core.model.workload import Workload, WorkloadView
 from thv_core.services.choosing_ports import choose_port
 from thv_core.services.describing import view
@@ -128,6 +128,8 @@ class Reconciler:
         keeper = self._keep(workload.name)
         if workload.status is Status.RUNNING:
             keeper.happenings.tell(None)
+        elif workload.desired is not Desired.RUNNING or workload.status is Status.ERROR:
+            keeper.happenings.tell(_over(workload))
         keeper.wake()
         return keeper
 
@@ -152,10 +154,13 @@ class Reconciler:
         return self._keep(config.name)
 
     def _change(self, name: str, change: Callable[[Workload], Workload], grace: float | None = None) -> Keeper:
-        self.ground.store.replace(change(self.ground.store.get(name)))
+        changed = change(self.ground.store.get(name))
+        self.ground.store.replace(changed)
         keeper = self._keep(name)
         keeper.grace = STOP_GRACE if grace is None else grace
         keeper.happenings.restart()
+        if changed.desired is not Desired.RUNNING:
+            keeper.happenings.tell(_over(changed))
         keeper.retry_now()
         return keeper
 
@@ -180,7 +185,10 @@ class Reconciler:
             for each in self.ground.observatory.sees(runtime, name) or ():
                 log.warning("ending %s, which belongs to no workload", each.deployment.label)
                 driver = self.ground.kernel.drivers.get(Runtime, runtime)
-                await self.ground.calls.run(runtime, 30.0, partial(driver.remove, each.deployment))
+                try:
+                    await self.ground.calls.run(runtime, 30.0, partial(driver.remove, each.deployment))
+                except ThvError as error:
+                    log.warning("%s could not be ended: %s", each.deployment.label, error)
 
     def _find(self, name: str) -> Workload | None:
         with contextlib.suppress(NotFound):
@@ -191,3 +199,9 @@ class Reconciler:
         observed = self.ground.observatory.sees(workload.config.runtime, workload.name) or ()
         mine = next((each for each in observed if each.deployment.generation == workload.generation), None)
         return view(workload, mine, self.ground.link.report(workload.name))
+
+
+def _over(workload: Workload) -> ThvError:
+    """Return what whoever waits for a start is told when there will be none."""
+    fate = workload.reason or f"it was to be {workload.desired}"
+    return StartFailed(f"{workload.name} does not start: {fate}", hint="thv list --all shows what there is.")

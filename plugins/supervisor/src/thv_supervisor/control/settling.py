@@ -12,7 +12,7 @@ from thv_core.kernel import Kernel
 from thv_core.state.configuration import Configuration, ConfigurationFile
 from thv_supervisor.control.ground import ShellValues
 from thv_supervisor.control.succession import Handover, name_interpreter, succeed
-from thv_supervisor.installations import Installation, Verdict, verdict
+from thv_supervisor.installations import Installation, Verdict, installation, verdict
 
 __all__ = ["Settlement"]
 
@@ -28,6 +28,7 @@ class Settlement:
     kernel: Kernel
     lifeline: int
     shell_values: ShellValues
+    replacing: bool = False
 
     def settle(self, header: str | None) -> str:
         """Check a caller's installation, and the settings on disk; return what it must be told, or nothing.
@@ -35,6 +36,8 @@ class Settlement:
         :raises NotReady: when this process is about to be replaced; the caller asks again.
         :raises SettingsError: when ``config.yaml`` was changed and is not usable.
         """
+        if self.replacing:
+            raise NotReady("control starts again")
         notice = self._with_caller(header) if header else ""
         latest = ConfigurationFile(self.kernel.paths.config_file).load()
         if latest != self.kernel.configuration:
@@ -50,7 +53,7 @@ class Settlement:
         decided = verdict(self.own, caller)
         if decided is Verdict.OUTRANK:
             return f"thv {self.own.version} of {self.own.interpreter} is running and newer than this {caller.version}"
-        if decided is Verdict.STAY:
+        if decided is Verdict.STAY or (decided is Verdict.RENEW and self._is_current()):
             return ""
         if decided is Verdict.YIELD:
             name_interpreter(self.kernel.paths.interpreter, caller.interpreter)
@@ -58,9 +61,19 @@ class Settlement:
         self._replace(caller.interpreter, renew_gateway=True)
         raise NotReady(_REASONS[decided].format(caller=caller))
 
+    def _is_current(self) -> bool:
+        """Tell whether this process runs what is installed: then it is the caller who started before the change."""
+        return installation() == self.own
+
     def _replace(self, interpreter: str, renew_gateway: bool) -> None:
-        handover = Handover(self.shell_values.all(), renew_gateway)
-        asyncio.get_running_loop().call_later(PAUSE, succeed, interpreter, self.lifeline, handover)
+        self.replacing = True
+        asyncio.get_running_loop().call_later(PAUSE, self._succeed, interpreter, renew_gateway)
+
+    def _succeed(self, interpreter: str, renew_gateway: bool) -> None:
+        try:
+            succeed(interpreter, self.lifeline, Handover(self.shell_values.all(), renew_gateway))
+        finally:
+            self.replacing = False
 
 
 _REASONS = {

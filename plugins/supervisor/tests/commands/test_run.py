@@ -1,0 +1,54 @@
+"""What ``thv run`` shows, and what an interruption leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+
+from thv_core.errors import InvalidRequest, StartFailed
+from thv_supervisor.commands.run import run
+
+ALL = "/api/v1beta/workloads"
+
+
+def progress(step: str, done: bool = True) -> dict[str, Any]:
+    return {"progress": {"step": step, "text": "text", "seconds": 1.0, "done": done}}
+
+
+def test_each_step_is_shown_and_the_url_alone_is_data(invoke: Any, control: Any, console: Any) -> None:
+    control.stories[ALL] = [progress("downloading", done=False), progress("ready"), {"ready": {"url": "http://a/mcp"}}]
+    assert invoke(run, "uvx://a", "--name", "n", "--", "--x").exit_code == 0
+    ((method, path, request),) = control.calls
+    assert (method, path, request["server"], request["name"]) == ("POST", ALL, "uvx://a", "n")
+    assert list(request["cmd_args"]) == ["--x"]
+    assert console.steps == [("downloading", "text", False), ("ready", "text", True)]
+    assert console.lines == ["http://a/mcp"]
+
+
+def test_a_failed_start_prints_no_url(invoke: Any, control: Any, console: Any) -> None:
+    control.stories[ALL] = [progress("resolved"), StartFailed("no")]
+    with pytest.raises(StartFailed):
+        invoke(run, "uvx://a")
+    assert console.lines == []
+
+
+def test_what_cannot_be_meant_asks_control_for_nothing(invoke: Any, control: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        invoke(run)
+    for flags in (("--proxy-port", "70000"), ("--proxy-port", "-1"), ("--nmae", "x")):
+        assert invoke(run, "uvx://a", *flags).exit_code == 2
+    assert control.calls == []
+
+
+def test_an_interruption_removes_what_this_request_began_and_nothing_else(
+    console: Any, control: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control.stories[ALL] = [progress("resolved"), KeyboardInterrupt()]
+    monkeypatch.setattr("thv_supervisor.requesting.uuid.uuid4", lambda: "the-id")
+    control.answers["GET", f"{ALL}?all=true&request_id=the-id"] = {"workloads": [{"name": "a"}]}
+    with pytest.raises((KeyboardInterrupt, click.Abort)):
+        run.main(["uvx://a"], obj=console, standalone_mode=False)
+    assert control.paths() == ["POST ", "GET ?all=true&request_id=the-id", "DELETE /a"]
+    assert console.messages == ["interrupted: a was removed, nothing is left of it"]

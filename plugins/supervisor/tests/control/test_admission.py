@@ -1,0 +1,131 @@
+"""What may run here, checked before anything is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from thv_core.errors import InvalidRequest, PluginNotFound, ThvError, TimedOut
+from thv_core.model.run_config import MiddlewareConfig, RunConfig
+from thv_core.state.configuration import SecretsSettings
+from thv_core.state.store import StateStore
+from thv_supervisor.control import admission
+from thv_supervisor.control.admission import Admitted, admit, ephemeral_start, is_free
+
+CONFIG = RunConfig(name="echo", image="fake://echo@1.0.0", port=5)
+
+
+def admitted(rig: Any, **request: Any) -> Admitted:
+    store = StateStore(rig.paths.database)
+    try:
+        return asyncio.run(admit(rig.request(**request), rig.ground(lambda workload: None, store)))
+    finally:
+        store.close()
+
+
+def test_a_server_is_resolved_and_gets_the_chosen_runtime(rig: Any) -> None:
+    found = admitted(rig)
+    assert (found.config.name, found.config.image, found.config.runtime) == ("echo", "fake://echo@1.1.0", "memory")
+    assert found.resolved == "echo 1.1.0 from a fake"
+    assert found.seconds >= 0
+
+
+def test_a_whole_config_is_taken_as_it_is_under_another_name(rig: Any) -> None:
+    found = admitted(rig, server="", run_config=CONFIG, name="other")
+    assert found == Admitted(replace(CONFIG, name="other", runtime="memory"))
+    assert admitted(rig, server="", run_config=CONFIG).config.name == "echo"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"runtime": "docker"}, PluginNotFound, "docker"),
+        ({"image": "npx://echo@1.0.0"}, PluginNotFound, "Builder 'npx'"),
+        ({"image": "fake://echo"}, InvalidRequest, "not pinned"),
+        ({"name": "../x"}, InvalidRequest, "cannot name a workload"),
+        ({"host": "0.0.0.0"}, InvalidRequest, "not a loopback address"),
+        ({"additional_middleware_configs": (MiddlewareConfig(type="audit"),)}, PluginNotFound, "the middleware audit"),
+    ],
+)
+def test_what_cannot_run_here_is_refused(rig: Any, changes: dict[str, Any], error: type[ThvError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        admitted(rig, server="", run_config=replace(CONFIG, **changes))
+
+
+def test_middleware_that_a_broken_plugin_would_have_offered_names_the_plugin(rig: Any) -> None:
+    rig.hooks.failures["acme-audit/audit"] = "ImportError: x"
+    config = replace(CONFIG, additional_middleware_configs=(MiddlewareConfig(type="audit"),))
+    with pytest.raises(PluginNotFound) as refused:
+        admitted(rig, server="", run_config=config)
+    assert refused.value.evidence == ("acme-audit/audit: ImportError: x",)
+    rig.hooks.recipes["audit"] = object()
+    assert admitted(rig, server="", run_config=config).config.name == "echo"
+
+
+def test_a_secret_needs_the_chosen_store_and_one_of_the_shell_does_not(rig: Any) -> None:
+    rig.configuration = replace(rig.configuration, secrets=SecretsSettings(provider="absent"))
+    with pytest.raises(PluginNotFound, match="absent"):
+        admitted(rig, secrets=("a,target=A",))
+    assert admitted(rig, secrets=("env:A,target=A",)).config.secrets == ("env:A,target=A",)
+
+
+def test_a_source_that_hangs_is_given_up(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    from thv_core.spi.sources import ServerSource
+
+    monkeypatch.setattr(admission, "RESOLVE_LIMIT", 0.05)
+    release = threading.Event()
+
+    class Hanging:
+        def resolve(self, reference: str) -> None:
+            release.wait(20)
+
+    rig.drivers.handed[ServerSource, "fake"] = Hanging()
+
+    async def once() -> None:
+        store = StateStore(rig.paths.database)
+        try:
+            with pytest.raises(TimedOut, match="source fake"):
+                await admit(rig.request(), rig.ground(lambda workload: None, store))
+        finally:
+            release.set()
+            store.close()
+
+    asyncio.run(once())
+
+
+def test_a_port_is_free_until_somebody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        taken.listen()
+        assert not is_free(port)
+    assert is_free(port)
+
+
+def test_a_port_that_this_user_may_not_bind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    class Forbidden(socket.socket):
+        def bind(self, address: Any) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(admission.socket, "socket", Forbidden)
+    with pytest.raises(InvalidRequest, match="port 80 needs privileges"):
+        is_free(80)
+
+
+@pytest.mark.parametrize(("text", "first"), [("10000\t60999\n", 10000), ("", 32768), ("x y", 32768), (None, 32768)])
+def test_the_ephemeral_range_is_read_or_the_usual_one(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, text: str | None, first: int
+) -> None:
+    file = tmp_path / "range"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(admission, "EPHEMERAL_RANGE", file)
+    assert ephemeral_start() == first

@@ -1,0 +1,242 @@
+"""The connection to the gateway, over a real Unix socket that the test serves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from thv_core.errors import InvalidDocument
+from thv_core.model.document import decode_document, encode_document
+from thv_core.model.route import Route, RouteReport, RouteSnapshot, RouteState
+from thv_core.spi.gateways import GATEWAY_SOCKET, ROUTES_FILE
+from thv_core.state.files import bind_unix
+from thv_core.state.paths import Paths
+from thv_supervisor.control import gateway_link
+from thv_supervisor.control.gateway_link import GatewayLink
+
+LIMIT = 20.0
+REPORT = RouteReport(workload="echo", incarnation="echo.1", state=RouteState.READY, tools=("a",))
+
+
+def route(workload: str, incarnation: str = "") -> Route:
+    return Route(
+        workload=workload, incarnation=incarnation or f"{workload}.1", port=1, stdin="i", stdout="o", lock="l", log="g"
+    )
+
+
+class Connection:
+    """One connection as the gateway sees it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def order(self) -> str:
+        line = await asyncio.wait_for(self.reader.readline(), LIMIT)
+        return str(json.loads(line)["order"])
+
+    async def say(self, line: bytes) -> None:
+        self.writer.write(line + b"\n")
+        await self.writer.drain()
+
+
+class Listening:
+    """A gateway that a test plays."""
+
+    def __init__(self) -> None:
+        self.arrived: asyncio.Queue[Connection] = asyncio.Queue()
+
+    async def connection(self) -> Connection:
+        return await asyncio.wait_for(self.arrived.get(), LIMIT)
+
+
+@asynccontextmanager
+async def gateway(paths: Paths) -> AsyncGenerator[Listening]:
+    """Serve the socket; at the end every connection is cut, as by a kill."""
+    listening = Listening()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        listening.arrived.put_nowait(Connection(reader, writer))
+
+    server = await asyncio.start_unix_server(accept, sock=bind_unix(paths.gateway / GATEWAY_SOCKET))
+    try:
+        yield listening
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+
+
+@pytest.fixture
+def play(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Play a story with a link that follows."""
+    monkeypatch.setattr(gateway_link, "SLOWEST", 0.02)
+
+    def played(story: Callable[[GatewayLink, list[str]], Awaitable[None]], renew: bool = False) -> None:
+        async def once() -> None:
+            changed: list[str] = []
+            link = GatewayLink(paths, changed.append)
+            following = asyncio.create_task(link.follow(renew))
+            try:
+                await asyncio.wait_for(story(link, changed), LIMIT * 2)
+                assert not following.done()
+            finally:
+                while not following.done():
+                    following.cancel()
+                    await asyncio.wait({following}, timeout=0.1)
+
+        asyncio.run(once())
+
+    return played
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        await asyncio.sleep(0.01)
+
+
+def stored(paths: Paths) -> list[str]:
+    file = paths.gateway / ROUTES_FILE
+    return [each.incarnation for each in decode_document(file.read_bytes(), RouteSnapshot, "routes").routes]
+
+
+def test_each_publication_is_on_disk_before_the_gateway_is_told(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            assert await connection.order() == "reload"
+            await link.publish("b", route("b"))
+            assert stored(paths) == ["b.1"]
+            assert await connection.order() == "reload"
+            await link.publish("a", route("a"))
+            assert await connection.order() == "reload"
+            assert stored(paths) == ["a.1", "b.1"]
+            await link.publish("b", None)
+            assert await connection.order() == "reload"
+            assert stored(paths) == ["a.1"]
+            assert (link.route("a"), link.route("b")) == (route("a"), None)
+
+    play(story)
+    assert (paths.gateway / ROUTES_FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_snapshot_is_complete_at_the_moment_of_the_order(paths: Paths) -> None:
+    seen: list[list[str]] = []
+
+    class Watching:
+        def write(self, data: bytes) -> None:
+            seen.append(stored(paths))
+
+        async def drain(self) -> None:
+            """Be done at once."""
+
+    link = GatewayLink(paths, lambda workload: None)
+    link._writer = Watching()
+    asyncio.run(link.publish("a", route("a")))
+    assert seen == [["a.1"]]
+
+
+def test_what_is_published_already_is_not_said_again(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            assert await connection.order() == "reload"
+            await link.publish("a", None)
+            await link.publish("a", route("a"))
+            await link.publish("a", route("a"))
+            await link.publish("a", route("a", "a.2"))
+            assert [await connection.order(), await connection.order()] == ["reload", "reload"]
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(connection.reader.readline(), 0.1)
+
+    play(story)
+
+
+def test_without_a_gateway_a_publication_waits_on_disk(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        await link.publish("a", route("a"))
+        assert stored(paths) == ["a.1"]
+        async with gateway(paths) as listening:
+            assert await (await listening.connection()).order() == "reload"
+
+    play(story)
+
+
+def test_a_later_link_knows_the_routes_of_the_snapshot(paths: Paths) -> None:
+    (paths.gateway / ROUTES_FILE).write_bytes(encode_document(RouteSnapshot(routes=(route("a"),))))
+    link = GatewayLink(paths, lambda workload: None)
+    assert link.route("a") == route("a")
+    assert link.report("a") is None
+
+
+def test_a_snapshot_that_is_damaged_is_named(paths: Paths) -> None:
+    (paths.gateway / ROUTES_FILE).write_bytes(b"{")
+    with pytest.raises(InvalidDocument, match=r"routes\.json"):
+        GatewayLink(paths, lambda workload: None)
+
+
+def test_reports_are_heard_and_the_last_one_counts(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            starting = RouteReport(workload="echo", incarnation="echo.1", state=RouteState.STARTING)
+            await connection.say(encode_document(starting) + b"\n" + encode_document(REPORT))
+            await until(lambda: len(changed) == 2)
+            assert link.report("echo") == REPORT
+            assert changed == ["echo", "echo"]
+
+    play(story)
+
+
+def test_a_gateway_that_comes_back_is_found_and_told_to_read(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        for turn in range(3):
+            async with gateway(paths) as listening:
+                connection = await listening.connection()
+                assert await connection.order() == "reload"
+                await connection.say(encode_document(REPORT))
+                await until(lambda turn=turn: len(changed) == turn + 1)
+            await link.publish("a", route("a", f"a.{turn}"))
+            assert stored(paths) == [f"a.{turn}"]
+
+    play(story)
+
+
+def test_only_the_first_gateway_is_asked_to_finish(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        orders: list[str] = []
+        for _ in range(2):
+            async with gateway(paths) as listening:
+                orders.append(await (await listening.connection()).order())
+        assert orders == ["drain", "reload"]
+
+    play(story, renew=True)
+
+
+UNREADABLE = [b"nonsense", b"{}", b'{"workload": "echo", "unknown": 1}', b"x" * (gateway_link.LINE_LIMIT + 10)]
+
+
+@pytest.mark.parametrize("line", UNREADABLE, ids=["not json", "incomplete", "unknown key", "too long"])
+def test_an_unreadable_report_is_logged_and_the_next_connection_works(
+    play: Any, paths: Paths, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        async with gateway(paths) as listening:
+            first = await listening.connection()
+            first.writer.write(line + b"\n")
+            second = await listening.connection()
+            await second.say(encode_document(REPORT))
+            await until(lambda: link.report("echo") == REPORT)
+
+    play(story)
+    assert "unreadable report" in caplog.text

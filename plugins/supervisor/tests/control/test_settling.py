@@ -1,0 +1,162 @@
+"""Whether this control is the right one for a caller, and how it is replaced when it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thv_core.errors import InvalidRequest, NotReady, SettingsError
+from thv_core.state.configuration import ConfigurationFile
+from thv_supervisor.control import settling
+from thv_supervisor.control.ground import ShellValues
+from thv_supervisor.control.settling import Settlement
+from thv_supervisor.control.succession import Handover
+from thv_supervisor.installations import Installation
+
+OWN = Installation(interpreter=sys.executable, version="0.5.0", fingerprint="own")
+
+
+class Watch:
+    """What a settlement would have done to this process and its parent."""
+
+    def __init__(self) -> None:
+        self.successions: list[tuple[str, int, Handover]] = []
+        self.signals: list[tuple[int, int]] = []
+
+    def succeed(self, interpreter: str, lifeline: int, handover: Handover) -> None:
+        self.successions.append((interpreter, lifeline, handover))
+
+    def kill(self, pid: int, number: int) -> None:
+        self.signals.append((pid, number))
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    watch = Watch()
+    monkeypatch.setattr(settling, "succeed", watch.succeed)
+    monkeypatch.setattr(settling.os, "kill", watch.kill)
+    return watch
+
+
+@pytest.fixture
+def settlement(rig: Any) -> Settlement:
+    rig.configuration = ConfigurationFile(rig.paths.config_file).load()
+    return Settlement(OWN, rig.kernel(), 17, ShellValues({"echo": {"env:T": "v4lue"}}))
+
+
+def settled(settlement: Settlement, watch: Watch, header: str | None, replaced: bool) -> str:
+    """Settle on an event loop, wait for the replacement if there is to be one, and return the notice or the reason."""
+
+    async def once() -> str:
+        said = ""
+        try:
+            said = settlement.settle(header)
+        except NotReady as error:
+            said = error.message
+        assert watch.successions == []
+        if replaced:
+            for _ in range(2000):
+                if watch.successions:
+                    break
+                await asyncio.sleep(0.01)
+        else:
+            await asyncio.sleep(settling.PAUSE * 2)
+        return said
+
+    said = asyncio.run(once())
+    assert bool(watch.successions) is replaced
+    return said
+
+
+def caller(**changes: str) -> str:
+    return Installation(
+        **({"interpreter": OWN.interpreter, "version": OWN.version, "fingerprint": "own"} | changes)
+    ).header()
+
+
+def test_the_same_installation_and_a_nameless_caller_are_served(settlement: Settlement, watch: Watch) -> None:
+    assert settled(settlement, watch, caller(), replaced=False) == ""
+    assert settled(settlement, watch, None, replaced=False) == ""
+    assert watch.signals == []
+
+
+def test_changed_plugins_renew_control_and_gateway_with_what_is_in_memory(settlement: Settlement, watch: Watch) -> None:
+    said = settled(settlement, watch, caller(fingerprint="other"), replaced=True)
+    assert said == "the installed plugins changed: control starts again"
+    assert watch.successions == [(sys.executable, 17, Handover({"echo": {"env:T": "v4lue"}}, renew_gateway=True))]
+    assert watch.signals == []
+    assert "v4lue" not in repr(watch.successions)
+
+
+def test_another_environment_takes_over_children_and_supervisor(
+    settlement: Settlement, watch: Watch, rig: Any, tmp_path: Path
+) -> None:
+    other = str(tmp_path / "python")
+    said = settled(settlement, watch, caller(interpreter=other, version="0.10.0"), replaced=True)
+    assert "0.10.0" in said
+    assert other in said
+    assert watch.successions[0][0] == other
+    assert str(rig.paths.interpreter.readlink()) == other
+    assert watch.signals == [(os.getppid(), signal.SIGHUP)]
+
+
+def test_an_older_environment_is_served_and_told(settlement: Settlement, watch: Watch) -> None:
+    said = settled(settlement, watch, caller(interpreter="/other", version="0.4.9"), replaced=False)
+    assert "0.5.0" in said
+    assert "newer than this 0.4.9" in said
+    assert watch.signals == []
+
+
+@pytest.mark.parametrize(
+    "header", ["", "x", "{}", "[]", '{"interpreter": 1, "version": 2, "fingerprint": 3}', '{"interpreter": "a"}']
+)
+def test_a_malformed_header_is_the_callers_mistake(settlement: Settlement, watch: Watch, header: str) -> None:
+    if not header:
+        assert settled(settlement, watch, header, replaced=False) == ""
+        return
+    with pytest.raises(InvalidRequest, match="malformed"):
+        settlement.settle(header)
+
+
+CHANGES: list[tuple[str, bool]] = [
+    ("start_timeout: 9\n", False),
+    ("gateway: other\n", True),
+    ("plugins:\n  a:\n    b: 1\n", True),
+    ("disabled: [x]\n", True),
+    ("secrets:\n  provider: x\n", False),
+]
+
+
+@pytest.mark.parametrize(("text", "renews"), CHANGES)
+def test_changed_settings_renew_control_and_the_gateway_only_when_it_uses_them(
+    settlement: Settlement, watch: Watch, rig: Any, text: str, renews: bool
+) -> None:
+    rig.paths.config_file.write_text(text)
+    assert settled(settlement, watch, caller(), replaced=True) == "the settings changed: control starts again"
+    ((interpreter, _, handover),) = watch.successions
+    assert (interpreter, handover.renew_gateway) == (sys.executable, renews)
+
+
+def test_a_comment_is_no_change(settlement: Settlement, watch: Watch, rig: Any) -> None:
+    rig.paths.config_file.write_text("# nothing\n")
+    assert settled(settlement, watch, caller(), replaced=False) == ""
+
+
+def test_unusable_settings_refuse_the_caller_and_replace_nothing(
+    settlement: Settlement, watch: Watch, rig: Any
+) -> None:
+    rig.paths.config_file.write_text("runtim: x\n")
+
+    async def once() -> None:
+        with pytest.raises(SettingsError, match="runtim is not a known setting"):
+            settlement.settle(caller())
+        await asyncio.sleep(settling.PAUSE * 2)
+
+    asyncio.run(once())
+    assert watch.successions == []

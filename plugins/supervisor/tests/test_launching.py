@@ -1,0 +1,95 @@
+"""Starting the processes in the background, with a stand-in for the supervisor."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thv_core.state.paths import Paths
+from thv_supervisor.launching import command, is_supervised, launch, prepare
+from thv_testkit.waiting import eventually
+
+LIMIT = 30.0
+STAND_IN = """
+import fcntl, json, os, sys
+state = sys.argv[1]
+lock = os.open(state + "/supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("to the log", file=sys.stderr, flush=True)
+fact = {"pid": os.getpid(), "session": os.getsid(0), "directory": os.getcwd(), "argv": sys.argv,
+    "executable": sys.executable, "input": os.readlink("/proc/self/fd/0"), "files": len(os.listdir("/proc/self/fd")),
+    "link": os.readlink(state + "/interpreter"), "path": sys.path}
+with open(state + "/facts", "a") as facts:
+    facts.write(json.dumps(fact) + "\\n")
+import time
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def facts(tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Put the stand-in before the real supervisor, and return what each of its starts noted."""
+    package = tmp_path / "modules" / "thv_supervisor"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "supervise.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+    def noted() -> list[dict[str, Any]]:
+        file = paths.state / "facts"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    yield noted
+    for fact in noted():
+        os.kill(fact["pid"], signal.SIGKILL)
+        os.waitpid(fact["pid"], 0)
+
+
+# Nobody waits for a process in the background: it is meant to outlive us.
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_launch_starts_one_in_a_session_of_its_own_and_a_second_starts_none(facts: Any, paths: Paths) -> None:
+    assert not is_supervised(paths)
+    launch(paths)
+    (fact,) = eventually(facts, LIMIT)
+    assert fact["session"] == fact["pid"] != os.getsid(0)
+    assert (fact["directory"], fact["input"]) == ("/", "/dev/null")
+    assert fact["executable"] == fact["link"] == sys.executable
+    assert "" not in fact["path"]
+    assert is_supervised(paths)
+    launch(paths)
+    assert len(facts()) == 1
+    eventually(lambda: paths.supervisor_log.read_text() == "to the log\n", LIMIT)
+    assert paths.supervisor_log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_command_runs_the_supervisor_of_this_interpreter_apart_from_the_directory(paths: Paths) -> None:
+    assert command(paths) == [sys.executable, "-P", "-m", "thv_supervisor.supervise", str(paths.state)]
+
+
+def test_to_look_for_a_supervisor_takes_nothing_from_it(paths: Paths) -> None:
+    assert not is_supervised(paths)
+    descriptor = os.open(paths.lock, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert is_supervised(paths)
+    finally:
+        os.close(descriptor)
+    assert not is_supervised(paths)
+
+
+def test_what_is_needed_is_made_in_private_and_the_link_is_renewed(environment: dict[str, str], tmp_path: Path) -> None:
+    paths = Paths.from_environment(environment | {"THV_HOME": str(tmp_path / "new")}, sys.platform)
+    prepare(paths)
+    assert paths.state.stat().st_mode & 0o777 == 0o700
+    paths.interpreter.unlink()
+    paths.interpreter.symlink_to("/gone/python")
+    prepare(paths)
+    assert str(paths.interpreter.readlink()) == sys.executable

@@ -1,0 +1,222 @@
+"""The flags of ``thv run`` as a request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thv_core.errors import InvalidDocument, InvalidRequest, SecretNotFound
+from thv_supervisor.requesting import request_from
+
+NOTHING: dict[str, Any] = {
+    "server": "",
+    "args": (),
+    "name": "",
+    "env_vars": (),
+    "secrets": (),
+    "transport": "",
+    "proxy_port": 0,
+    "profile": "",
+    "volumes": (),
+    "config_file": "",
+}
+
+
+def request(directory: Path, environment: dict[str, str] | None = None, **flags: Any) -> dict[str, Any]:
+    """Return the request as control receives it."""
+    made = request_from(NOTHING | {"server": "uvx://a"} | flags, environment or {}, directory)
+    received: dict[str, Any] = json.loads(json.dumps(made))
+    return received
+
+
+def test_each_flag_has_its_place(tmp_path: Path) -> None:
+    made = request(
+        tmp_path,
+        args=("--x", "1"),
+        name="n",
+        env_vars=("A=1", "B=x=y", "C="),
+        secrets=("s,target=S",),
+        transport="stdio",
+        proxy_port=5,
+    )
+    assert made | {"request_id": ""} == {
+        "request_id": "",
+        "server": "uvx://a",
+        "run_config": None,
+        "name": "n",
+        "transport": "stdio",
+        "proxy_port": 5,
+        "cmd_args": ["--x", "1"],
+        "env_vars": {"A": "1", "B": "x=y", "C": ""},
+        "secrets": ["s,target=S"],
+        "volumes": [],
+        "permission_profile": None,
+        "permission_profile_name_or_path": "",
+        "shell_values": {},
+    }
+
+
+def test_every_request_has_an_id_of_its_own(tmp_path: Path) -> None:
+    assert request(tmp_path)["request_id"] != request(tmp_path)["request_id"]
+
+
+def test_nothing_to_run_is_refused_with_an_example(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="say which server") as refused:
+        request(tmp_path, server="")
+    assert "thv run uvx://" in refused.value.hint
+
+
+@pytest.mark.parametrize("pair", ["A", "=1", ""])
+def test_a_variable_without_name_or_value_is_refused(tmp_path: Path, pair: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not KEY=VALUE"):
+        request(tmp_path, env_vars=("OK=1", pair))
+
+
+# Volumes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["", ":/data", ":/data:ro", ":/data:rw"])
+def test_a_relative_volume_is_relative_to_the_callers_directory(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "files").mkdir()
+    assert request(tmp_path, volumes=(f"files{suffix}",))["volumes"] == [f"{tmp_path}/files{suffix}"]
+    assert request(tmp_path, volumes=(f"./files{suffix}",))["volumes"] == [f"{tmp_path}/files{suffix}"]
+    assert request(tmp_path, volumes=(f"{tmp_path}/files{suffix}",))["volumes"] == [f"{tmp_path}/files{suffix}"]
+
+
+def test_a_tilde_is_the_callers_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / "notes").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    assert request(Path("/"), volumes=("~/notes:/notes:ro",))["volumes"] == [f"{home}/notes:/notes:ro"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "words"),
+    [
+        ("missing:/x", "missing does not exist"),
+        ("~no-such-user-of-thv/x:/x", "no such home"),
+        (":/x", "names no path"),
+        ("", "names no path"),
+        (".:relative", "not absolute"),
+        (".:/a:/b", "is not a mount"),
+    ],
+)
+def test_a_volume_that_cannot_be_meant_is_refused(tmp_path: Path, volume: str, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        request(tmp_path, volumes=(volume,))
+
+
+# Profiles ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["none", "network"])
+def test_a_profile_of_thv_needs_no_file(tmp_path: Path, name: str) -> None:
+    made = request(tmp_path, profile=name)
+    assert made["permission_profile"]["name"] == name
+    assert made["permission_profile_name_or_path"] == name
+
+
+def test_a_profile_is_read_from_the_callers_directory(tmp_path: Path) -> None:
+    (tmp_path / "team").write_text('{"name": "team", "read": ["/etc/hosts"]}')
+    assert request(tmp_path, profile="team")["permission_profile"]["read"] == ["/etc/hosts"]
+    assert request(Path("/"), profile=f"{tmp_path}/team")["permission_profile"]["name"] == "team"
+
+
+def test_an_unknown_profile_names_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="no permission profile 'networ'") as refused:
+        request(tmp_path, profile="networ")
+    assert "none, network" in refused.value.hint
+
+
+@pytest.mark.parametrize("profile", ["team.json", "./team", "."])
+def test_a_profile_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path, profile: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"cannot be read: (No such file|Is a directory)"):
+        request(tmp_path, profile=profile)
+
+
+def test_a_profile_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "team.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidRequest, match=r"team\.json cannot be read: it is not UTF-8"):
+        request(tmp_path, profile="team.json")
+
+
+# A whole configuration -----------------------------------------------------------------------------------------------
+
+
+def config(tmp_path: Path, **more: Any) -> str:
+    (tmp_path / "c.json").write_text(json.dumps({"name": "a", "image": "uvx://a@1"} | more))
+    return "c.json"
+
+
+def test_a_config_is_read_and_may_get_another_name(tmp_path: Path) -> None:
+    made = request(tmp_path, server="", config_file=config(tmp_path, env_vars={"A": "1"}), name="b")
+    assert (made["run_config"]["name"], made["name"], made["server"]) == ("a", "b", "")
+    assert made["run_config"]["env_vars"] == {"A": "1"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("server", "uvx://b"),
+        ("args", ("x",)),
+        ("env_vars", ("A=1",)),
+        ("secrets", ("a,target=A",)),
+        ("volumes", ("/tmp",)),
+        ("profile", "none"),
+        ("transport", "stdio"),
+        ("proxy_port", 19500),
+    ],
+)
+def test_a_config_and_a_flag_that_it_would_silence_exclude_each_other(tmp_path: Path, flag: str, value: object) -> None:
+    with pytest.raises(InvalidRequest, match=f"{flag} was given too"):
+        request(tmp_path, **({"server": "", "config_file": config(tmp_path)} | {flag: value}))
+
+
+def test_a_config_that_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"x\.json cannot be read: No such file"):
+        request(tmp_path, server="", config_file="x.json")
+    with pytest.raises(InvalidDocument, match=r"c\.json: imag is not a known key"):
+        request(tmp_path, server="", config_file=config(tmp_path, imag="x"))
+
+
+def test_the_secrets_of_a_config_are_taken_from_the_shell_too(tmp_path: Path) -> None:
+    file = config(tmp_path, secrets=["env:T,target=A"])
+    made = request(tmp_path, {"T": "v4lue"}, server="", config_file=file)
+    assert made["shell_values"] == {"env:T": "v4lue"}
+
+
+# Secrets -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_of_the_shell_is_taken_there(tmp_path: Path) -> None:
+    made = request(tmp_path, {"T": "v4lue", "OTHER": "x"}, secrets=("env:T,target=A",))
+    assert made["shell_values"] == {"env:T": "v4lue"}
+    assert "v4lue" not in json.dumps(made | {"shell_values": {}})
+
+
+def test_a_secret_that_the_shell_lacks_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SecretNotFound, match="T is not set in this shell") as refused:
+        request(tmp_path, {"TOOLHIVE_SECRET_T": "x"}, secrets=("env:T,target=A",))
+    assert "export T=" in refused.value.hint
+
+
+def test_another_secret_falls_back_to_its_variable(tmp_path: Path) -> None:
+    environment = {"TOOLHIVE_SECRET_github": "v4lue", "github": "no", "TOOLHIVE_SECRET_other": "no"}
+    made = request(tmp_path, environment, secrets=("github,target=A", "absent,target=B"))
+    assert made["shell_values"] == {"github": "v4lue"}
+
+
+@pytest.mark.parametrize(("switch", "kept"), [("true", False), ("false", True), ("", True)])
+def test_the_fallback_has_a_switch_that_leaves_the_shell_alone(tmp_path: Path, switch: str, kept: bool) -> None:
+    environment = {"TOOLHIVE_SECRET_a": "1", "T": "2", "TOOLHIVE_DISABLE_ENV_FALLBACK": switch}
+    made = request(tmp_path, environment, secrets=("a,target=A", "env:T,target=B"))
+    assert made["shell_values"] == ({"a": "1"} if kept else {}) | {"env:T": "2"}
+
+
+@pytest.mark.parametrize("text", ["a", "a,target=", "a,target=1x", ",target=A"])
+def test_a_malformed_reference_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not a secret reference"):
+        request(tmp_path, secrets=(text,))
