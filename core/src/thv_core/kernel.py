@@ -67,7 +67,10 @@ def compose(environment: Mapping[str, str], system: str) -> Kernel:
 
     def surroundings(name: str) -> Surroundings:
         return Surroundings(
-            state=paths.plugin_state(name), cache=paths.plugin_cache(name), environment=dict(environment)
+            state=paths.plugin_state(name),
+            cache=paths.plugin_cache(name),
+            environment=dict(environment),
+            forbidden=(paths.config, paths.state, paths.cache),
         )
 
     drivers = Drivers(catalog, configuration.plugins, surroundings)

@@ -157,10 +157,17 @@ def test_an_unknown_name_is_answered_with_what_is_installed_and_the_nearest(site
     assert caught.value.hint == "Did you mean vault?"
 
 
-def test_a_known_first_party_plugin_is_answered_with_its_distribution(site) -> None:
-    with pytest.raises(PluginNotFound, match="no installed plugin offers the runtime 'podman'") as caught:
-        site.scan().find("runtime", "podman")
-    assert caught.value.hint == "Install it: pip install thv-podman"
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("sandbox", "Install it from a checkout of thv:  pip install ./plugins/sandbox"),
+        ("podman", "The runtime podman is not offered yet."),
+    ],
+)
+def test_a_known_first_party_plugin_is_answered_with_what_can_be_done(site, name: str, hint: str) -> None:
+    with pytest.raises(PluginNotFound, match=f"no installed plugin offers the runtime '{name}'") as caught:
+        site.scan().find("runtime", name)
+    assert caught.value.hint == hint
     assert caught.value.evidence == ("installed: none",)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from thv_core.loading.checking import Severity, check
+from thv_core.loading.checking import Choice, Severity, check
 
 STORE = """
 from thv_core.spi import SecretStore
@@ -143,3 +143,39 @@ def test_a_contract_that_is_not_installed_is_a_problem(site, monkeypatch: pytest
     monkeypatch.setitem(__import__("sys").modules, "click", None)
     (text,) = problems_of(site, "it = 1", "thv.commands", "it")
     assert text.startswith("its contract cannot be imported")
+
+
+def choice_findings(site, *disabled: str, default: bool = False) -> list[tuple[str, str]]:
+    choices = [Choice("secrets.provider", "secrets", "it", default)]
+    return [
+        (each.severity, each.text)
+        for each in check(site.scan(disabled), site.drivers(disabled=disabled), choices)
+        if "chooses it" in each.text
+    ]
+
+
+def test_a_chosen_plugin_that_is_there_is_no_finding(site) -> None:
+    site.add("acme", {"thv.secrets": {"it": "acme_it:Store"}}, {"acme_it": STORE})
+    assert choice_findings(site) == []
+
+
+def test_a_chosen_plugin_that_is_not_installed_is_a_problem(site) -> None:
+    assert choice_findings(site) == [
+        (
+            Severity.PROBLEM,
+            "secrets.provider chooses it: no installed plugin offers the secrets 'it'"
+            ": thv config unset secrets.provider",
+        )
+    ]
+
+
+def test_a_missing_default_is_not_advised_to_be_unset(site) -> None:
+    ((_, text),) = choice_findings(site, default=True)
+    assert text.endswith(": thv plugins list shows what is installed.")
+
+
+def test_a_chosen_plugin_that_is_disabled_is_a_problem(site) -> None:
+    site.add("acme", {"thv.secrets": {"it": "acme_it:Store"}}, {"acme_it": STORE})
+    ((severity, text),) = choice_findings(site, "acme")
+    assert severity is Severity.PROBLEM
+    assert "'it' of acme 1.0 is refused: thv config unset secrets.provider" in text

@@ -44,17 +44,34 @@ def test_an_unknown_key_further_in_is_named_with_its_path() -> None:
     assert error.hint == "Did you mean allow_host?"
 
 
-def test_an_unknown_key_that_resembles_nothing_has_no_hint() -> None:
-    assert refusal('{"name": "x", "zzz": 1}').hint == ""
+def test_an_unknown_key_that_resembles_nothing_is_answered_with_those_that_are_known() -> None:
+    assert refusal('{"name": "x", "zzz": 1}').hint == "Known keys: allow_host, many, name, network."
 
 
 def test_an_ill_typed_value_is_named_with_its_path_and_line() -> None:
     error = refusal('{"name": "x",\n "network": {"allow_host": 3}}')
-    assert error.message == "file.json: network.allow_host: Expected `array`, got `int` (line 2)"
+    assert error.message == "file.json: network.allow_host must be a list, not a whole number (line 2)"
+    assert error.hint == 'Write it in brackets:  ["one", "two"]'
 
 
 def test_a_missing_key_is_named() -> None:
-    assert "`name`" in refusal("{}").message
+    error = refusal("{}")
+    assert error.message == "file.json: name is missing"
+    assert error.hint == 'Add it:  "name": …'
+
+
+def test_an_element_is_named_with_its_place_and_line() -> None:
+    error = refusal('{"name": "x",\n "many": [{"allow_host": ["a", 1]}]}')
+    assert error.message == "file.json: many[0].allow_host[1] must be text, not a whole number (line 2)"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("", "it is empty"), (" \n", "it is empty"), ('{"name": "x', "it ends in the middle")]
+)
+def test_a_text_that_ends_too_early_is_said_to(text: str, reason: str) -> None:
+    error = refusal(text)
+    assert error.message == f"file.json is not JSON: {reason}"
+    assert error.hint
 
 
 @pytest.mark.parametrize("text", ['{"name": "x",\n\n oops', b'{"name": "x",\n\n oops'])

@@ -64,8 +64,8 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "a bad volume": ({"volumes": ["x:/y"]}, "is not absolute"),
     "a bad name": ({"name": "../x"}, "cannot name a workload"),
     "an unknown key within": ({"permission_profile": {"reads": []}}, "permission_profile.reads is not a known key"),
-    "a wrong type": ({"port": "80"}, "port: Expected `int`, got `str`"),
-    "values of secrets": ({"secrets": {"x": "v"}}, "secrets: Expected `array`"),
+    "a wrong type": ({"port": "80"}, "port must be a whole number, not text"),
+    "values of secrets": ({"secrets": {"x": "v"}}, "secrets must be a list"),
 }
 
 

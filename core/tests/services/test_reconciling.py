@@ -37,11 +37,17 @@ def test_a_workload_that_should_run_and_is_not_seen_is_started() -> None:
     assert next_step(Situation(WORKLOAD)).act is Act.START
 
 
-def test_an_older_life_is_stopped_then_removed_before_the_new_one_starts() -> None:
-    running = next_step(Situation(WORKLOAD, (seen(6),)))
-    exited = next_step(Situation(WORKLOAD, (seen(6, ObservedState.EXITED),)))
-    assert (running.act, exited.act) == (Act.STOP, Act.REMOVE)
-    assert running.deployment == exited.deployment == Deployment(workload="time", generation=6)
+def test_an_older_life_is_stopped_before_the_new_one_starts() -> None:
+    step = next_step(Situation(WORKLOAD, (seen(6),)))
+    assert (step.act, step.deployment) == (Act.STOP, Deployment(workload="time", generation=6))
+    assert next_step(Situation(WORKLOAD, (seen(6, ObservedState.EXITED),))).act is Act.START
+
+
+def test_the_last_life_is_kept_for_its_log_and_those_before_it_are_removed() -> None:
+    ended = (seen(6, ObservedState.EXITED), seen(5, ObservedState.EXITED))
+    step = next_step(Situation(WORKLOAD, (seen(7), *ended), said(RouteState.READY)))
+    assert (step.act, step.deployment) == (Act.REMOVE, Deployment(workload="time", generation=5))
+    assert next_step(Situation(WORKLOAD, (seen(7), ended[0]), said(RouteState.READY))).act is Act.READY
 
 
 def test_a_doubled_workload_loses_the_life_that_is_not_current() -> None:

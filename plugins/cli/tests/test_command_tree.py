@@ -91,4 +91,16 @@ def test_global_options_are_added_once() -> None:
     command = click.Group("group", commands=[click.Command("child")])
     before = [option.name for option in with_global_options(command).params]
     assert [option.name for option in with_global_options(command).params] == before
-    assert [option.name for option in command.commands["child"].params] == ["debug", "verbose", "quiet"]
+    assert [option.name for option in command.commands["child"].params] == ["debug", "quiet"]
+
+
+def test_a_command_names_the_global_options_in_one_line_behind_its_own() -> None:
+    command = click.Command("greet", params=[click.Option(["--quiet"], is_flag=True, help="Whisper.")], epilog="End.")
+    text = CliRunner().invoke(with_global_options(command), ["--help"]).output
+    assert text.splitlines()[-3:] == ["  End.", "", "  Also: --debug"]
+    assert "Whisper." in text
+    assert "debug messages" not in text
+
+
+def test_an_alias_is_mentioned_with_its_command() -> None:
+    assert "; also ls\n" in CliRunner().invoke(tree(LIST), ["--help"]).output

@@ -143,11 +143,17 @@ def test_there_is_colour_on_a_terminal_only_and_never_with_no_color(
 
 
 @pytest.mark.usefixtures("_logging_as_before")
-@pytest.mark.parametrize(("debug", "shown"), [(True, "DEBUG x: fine\nINFO x: work\n"), (False, "INFO x: work\n")])
-def test_speaking_up_shows_what_is_logged(streams: Build, debug: bool, shown: str) -> None:
+def test_speaking_up_shows_what_is_logged(streams: Build) -> None:
     it = streams()
-    it.console.speak_up(debug=debug)
+    it.console.speak_up()
     logging.getLogger("x").debug("fine")
     logging.getLogger("x").info("work")
+    assert it.stderr.getvalue() == "DEBUG x: fine\nINFO x: work\n"
+    assert it.console.debug is True
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [(True, "\n"), (False, "")])
+def test_breaking_off_ends_the_line_of_a_terminal(streams: Build, terminal: bool, shown: str) -> None:
+    it = streams(terminal)
+    it.console.break_off()
     assert it.stderr.getvalue() == shown
-    assert it.console.debug is debug

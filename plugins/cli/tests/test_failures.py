@@ -120,3 +120,10 @@ def test_json_is_wanted_when_the_arguments_before_the_dashes_say_so(arguments: l
 
 def test_what_follows_the_dashes_is_not_ours() -> None:
     assert own(["run", "x", "--", "--debug"]) == ["run", "x"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_nothing_is_said_of_an_interruption(streams: Build, as_json: bool) -> None:
+    it = streams()
+    assert present(KeyboardInterrupt(), it.console, as_json=as_json) == 130
+    assert it.stderr.getvalue() == ""

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -160,6 +161,34 @@ def index() -> Iterator[Index]:
     index = Index()
     yield index
     index.stop()
+
+
+@pytest.fixture
+def self_signed(tmp_path: Path) -> Iterator[str]:
+    """Serve an index over TLS with a certificate that no authority issued."""
+    trust, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=index"]
+    subprocess.run(
+        [*argv, "-addext", "subjectAltName=IP:127.0.0.1", "-out", trust, "-keyout", key],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(trust, key)
+    server = _QuietServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_address[1]}/simple"
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a client that does not trust this server, because that is the test."""
 
 
 @pytest.fixture

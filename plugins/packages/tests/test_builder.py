@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import stat
@@ -96,6 +97,17 @@ def test_a_root_can_be_deleted_by_whoever_owns_the_cache(index, builder, spec):
     assert run(builder.build(spec("server"), ignore)) == "hello from server 1.0\n"
 
 
+def test_a_cache_that_was_deleted_while_the_builder_lives_is_made_again(index, surroundings, spec, tmp_path: Path):
+    index.wheel("server", scripts=["server"])
+    cache = tmp_path / "whole" / "cache"
+    builder = UvxBuilder.from_settings({}, dataclasses.replace(surroundings, cache=cache))
+    builder.build(spec("server"), ignore)
+    shutil.rmtree(tmp_path / "whole")
+
+    assert run(builder.build(spec("server"), ignore)) == "hello from server 1.0\n"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (cache, cache.parent)} == {0o700}
+
+
 def test_every_module_is_compiled_even_when_python_was_told_not_to(index, surroundings, spec, monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     surroundings = type(surroundings)(
@@ -161,13 +173,21 @@ def test_several_executables_of_other_names_are_listed(index, builder, spec):
     with pytest.raises(PreparationFailed) as caught:
         builder.build(spec("server"), ignore)
     assert caught.value.evidence == ("one, two",)
+    assert "named like its package" in caught.value.hint
 
 
 def test_a_missing_package_is_named_with_what_was_meant(builder, spec):
     with pytest.raises(PackageNotFound) as caught:
         builder.build(spec("mcp-server-fecth"), ignore)
-    assert caught.value.message == "PyPI has no package mcp-server-fecth"
+    assert caught.value.message == "the package index has no package mcp-server-fecth"
     assert caught.value.hint == "Did you mean mcp-server-fetch?"
+
+
+def test_a_missing_package_without_a_near_name_says_what_to_check(builder, spec):
+    with pytest.raises(PackageNotFound) as caught:
+        builder.build(spec("zzz", "9999"), ignore)
+    assert caught.value.message == "the package index has no package zzz"
+    assert caught.value.hint == "Check the spelling, or name the index with UV_DEFAULT_INDEX."
 
 
 def test_a_missing_version_is_named(index, builder, spec):
@@ -175,8 +195,8 @@ def test_a_missing_version_is_named(index, builder, spec):
 
     with pytest.raises(PackageNotFound) as caught:
         builder.build(spec("server", "9.9"), ignore)
-    assert caught.value.message == "PyPI has no version 9.9 of server"
-    assert caught.value.hint == "thv run uvx://server takes the newest version"
+    assert caught.value.message == "the package index has no version 9.9 of server"
+    assert caught.value.hint == "The newest:  thv run uvx://server"
 
 
 def test_a_source_distribution_is_refused_and_its_setup_does_not_run(index, builder, spec, tmp_path: Path):

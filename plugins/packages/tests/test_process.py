@@ -45,6 +45,14 @@ def test_a_program_that_is_not_there_is_named():
         Program(("/no/such/program",), directory="/", seconds=1).run()
 
 
+def test_a_folder_that_is_gone_is_told_from_a_program_that_is_gone(tmp_path: Path):
+    with pytest.raises(PreparationFailed) as caught:
+        Program(("/bin/sh", "-c", "true"), directory=str(tmp_path / "gone"), seconds=1).run()
+
+    assert caught.value.evidence == (str(tmp_path / "gone"),)
+    assert caught.value.hint
+
+
 def test_a_representation_shows_no_environment():
     assert "hunter2" not in repr(Program(("x",), "/", 1, {"UV_INDEX_CORP_PASSWORD": "hunter2"}))
 
@@ -68,5 +76,6 @@ def test_only_what_concerns_the_index_and_the_way_to_it_is_passed():
         "PYTHONPATH": "/elsewhere",
         "LD_PRELOAD": "/evil.so",
         "MY_HTTPS_PROXY": "x",
+        "UV_SYSTEM_CERTS": "",
     }
     assert passed_environment({**passed, **kept_back}) == passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -24,10 +25,11 @@ INITIALIZE = {
 
 @pytest.fixture
 def real(tmp_path: Path) -> Surroundings:
-    """Give folders of their own and the environment of the tests, with its proxies and certificates."""
+    """Give folders of their own and the environment of the tests, with its proxies and certificates, but no index."""
     for name in ("state", "cache"):
         (tmp_path / name).mkdir(mode=0o700)
-    return Surroundings(tmp_path / "state", tmp_path / "cache", dict(os.environ))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
+    return Surroundings(tmp_path / "state", tmp_path / "cache", {**kept, "XDG_CONFIG_HOME": str(tmp_path / "none")})
 
 
 def test_mcp_server_time_is_prepared_and_answers(real):
@@ -51,4 +53,22 @@ def test_mcp_server_time_is_prepared_and_answers(real):
 def test_a_misspelt_package_is_not_found(real):
     with pytest.raises(PackageNotFound) as caught:
         UvxSource.from_settings({}, real).resolve("uvx://mcp-server-tiem")
+    assert caught.value.message == "PyPI has no package mcp-server-tiem"
     assert caught.value.hint == "Did you mean mcp-server-time?"
+
+
+def test_a_version_that_does_not_exist_is_not_said_to_come_from_pypi_and_not_found_there(real):
+    entry = UvxSource.from_settings({}, real).resolve("uvx://mcp-server-time@9999")
+    assert entry.origin == ""
+
+    with pytest.raises(PackageNotFound) as caught:
+        UvxBuilder.from_settings({}, real).build(entry.package, lambda progress: None)
+    assert caught.value.message == "PyPI has no version 9999 of mcp-server-time"
+    assert caught.value.hint == "The newest:  thv run uvx://mcp-server-time"
+
+
+def test_what_the_system_trusts_is_enough_to_ask_pypi(real):
+    unset = {name: value for name, value in real.environment.items() if not name.startswith("SSL_CERT_")}
+
+    entry = UvxSource.from_settings({}, dataclasses.replace(real, environment=unset)).resolve("uvx://mcp-server-time")
+    assert entry.origin == "PyPI"

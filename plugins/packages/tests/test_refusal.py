@@ -31,21 +31,22 @@ SERVER = Requirement("server", version="1.0")
     ],
 )
 def test_each_message_of_uv_becomes_the_documented_error(message, kind, text):
-    error = refusal(SERVER, message, ())
+    error = refusal(SERVER, message, (), "PyPI")
 
     assert type(error) is kind
     assert text in error.message
+    assert error.hint
 
 
 def test_credentials_of_the_index_are_not_shown():
-    error = refusal(SERVER, "Failed to fetch: https://user:hunter2@index.example/simple/server/", ())
+    error = refusal(SERVER, "Failed to fetch: https://user:hunter2@index.example/simple/server/", (), "PyPI")
 
     assert "hunter2" not in str(error)
     assert "https://***@index.example/simple/server/" in str(error)
 
 
 def test_the_evidence_is_bounded():
-    error = refusal(SERVER, "\n".join("x" * 1000 for _ in range(1000)), ())
+    error = refusal(SERVER, "\n".join("x" * 1000 for _ in range(1000)), (), "PyPI")
 
     assert len(error.evidence) == 8
     assert max(map(len, error.evidence)) == 400
@@ -58,4 +59,46 @@ def test_a_prepared_version_is_offered_when_the_index_is_silent():
         Requirement("server", (), "0.8"),
     ]
 
-    assert refusal(SERVER, "Failed to fetch", prepared).hint == "thv run uvx://server[x]@0.9 needs no network"
+    silent = refusal(SERVER, "Failed to fetch", prepared, "PyPI")
+    assert silent.hint == "Prepared here already:  thv run uvx://server[x]@0.9"
+
+
+def test_a_missing_version_offers_the_newest_and_not_what_happens_to_be_prepared():
+    prepared = [Requirement("server", (), "0.8")]
+
+    missing = refusal(SERVER, "Because there is no version of server==1.0", prepared, "PyPI")
+    assert missing.hint == "The newest:  thv run uvx://server"
+
+
+def test_an_index_of_the_user_is_not_called_pypi():
+    messages = (
+        "server was not found in the",
+        "no version of server==1.0",
+        "Failed to fetch",
+        "invalid peer certificate",
+    )
+
+    errors = [refusal(SERVER, message, (), "the package index") for message in messages]
+
+    assert all(error.message.startswith("the package index") for error in errors), errors
+
+
+def test_a_certificate_that_is_not_trusted_is_said_in_one_line_without_the_advice_of_uv():
+    message = """error: Failed to fetch: https://me:hunter2@index.example/simple/server/
+  cause: error sending request for url (https://index.example/simple/server/)
+  cause: client error (Connect)
+  cause: invalid peer certificate: UnknownIssuer
+
+hint: Consider enabling use of system TLS certificates with the `--system-certs` command-line flag
+"""
+    error = refusal(SERVER, message, (Requirement("server", (), "0.8"),), "PyPI")
+
+    assert error.message == "PyPI's certificate is not trusted here"
+    assert error.evidence == ("index.example: invalid peer certificate: UnknownIssuer",)
+    assert error.hint == "Set SSL_CERT_FILE to your CA bundle, then:  thv serve --stop"
+
+
+def test_the_evidence_advises_no_option_of_uv():
+    message = "error: Failed to fetch\n  cause: a-b--c\n\nhint: try `--system-certs`\nhint: or (--offline)"
+
+    assert refusal(SERVER, message, (), "PyPI").evidence == ("Failed to fetch", "a-b--c")

@@ -29,6 +29,7 @@ def test_a_reference_is_normalised(reference: str, expected: Requirement) -> Non
     "reference",
     [
         "uvx://",
+        "uvx://@1",
         "uvx://-a",
         "uvx://a-",
         "uvx://a b",
@@ -53,7 +54,23 @@ def test_a_reference_is_normalised(reference: str, expected: Requirement) -> Non
 def test_anything_else_is_refused(reference: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse(reference)
-    assert "uvx://NAME" in caught.value.hint
+    assert caught.value.hint.startswith("Write uvx://PACKAGE")
+
+
+@pytest.mark.parametrize(
+    ("reference", "hint"),
+    [
+        ("uvx://", "Write uvx://PACKAGE, such as uvx://mcp-server-time."),
+        ("uvx://@1", "Write uvx://PACKAGE, such as uvx://mcp-server-time."),
+        ("uvx://a b", "Write uvx://PACKAGE, such as uvx://mcp-server-time."),
+        ("uvx://a[x", "Write uvx://PACKAGE[EXTRA], or uvx://PACKAGE[EXTRA]@VERSION."),
+        ("uvx://a@>=1", "Write uvx://PACKAGE@VERSION, such as uvx://mcp-server-time@2026.10.19."),
+    ],
+)
+def test_the_hint_shows_how_the_part_that_is_wrong_is_written(reference: str, hint: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(reference)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("version", ["", "latest", "nonsense"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ def test_an_exact_version_is_taken_without_asking_anyone(index, source):
     entry = source.resolve("uvx://mcp-server-time@2026.10.19")
 
     assert entry.package.reference == "uvx://mcp-server-time@2026.10.19"
-    assert (entry.name, entry.origin, entry.transport) == ("time", "PyPI", "stdio")
+    assert (entry.name, entry.origin, entry.transport) == ("time", "", "stdio")
     assert index.requests == []
 
 
@@ -23,7 +25,8 @@ def test_the_newest_version_is_taken_when_none_is_given(index, source):
     for version in ("1.0", "1.10", "1.9"):
         index.wheel("mcp-server-a", version)
 
-    assert source.resolve("uvx://mcp-server-a").package.version == "1.10"
+    entry = source.resolve("uvx://mcp-server-a")
+    assert (entry.package.version, entry.origin) == ("1.10", "your package index")
 
 
 def test_a_release_is_taken_rather_than_a_newer_pre_release(index, source):
@@ -31,6 +34,15 @@ def test_a_release_is_taken_rather_than_a_newer_pre_release(index, source):
     index.wheel("a", "2.0rc1")
 
     assert source.resolve("uvx://a@latest").package.version == "1.0"
+
+
+@pytest.mark.parametrize("name", ["uv.toml", "pyproject.toml"])
+def test_settings_that_happen_to_lie_above_the_cache_name_no_index(name, index, source, tmp_path: Path):
+    setting = 'index-url = "http://127.0.0.1:1/simple"\nfind-links = ["/no/such/links"]\n'
+    (tmp_path / name).write_text(setting if name == "uv.toml" else f"[tool.uv]\n{setting}")
+    index.wheel("a", "1.0")
+
+    assert source.resolve("uvx://a").package.version == "1.0"
 
 
 def test_extras_stay_with_the_package(index, source):
@@ -43,7 +55,7 @@ def test_a_misspelt_well_known_package_is_told_without_asking_for_it(index, sour
     with pytest.raises(PackageNotFound) as caught:
         source.resolve("uvx://mcp-server-tiem")
 
-    assert caught.value.message == "PyPI has no package mcp-server-tiem"
+    assert caught.value.message == "the package index has no package mcp-server-tiem"
     assert caught.value.hint == "Did you mean mcp-server-time?"
     assert {path for path in index.requests if "time" in path} == set()
 
@@ -60,7 +72,7 @@ def test_a_misspelt_prepared_package_is_told(index, source, builder, spec):
 def test_a_name_that_only_shares_the_usual_prefix_is_not_taken_for_another(index, source):
     with pytest.raises(PackageNotFound) as caught:
         source.resolve("uvx://mcp-server-zzz")
-    assert caught.value.hint == ""
+    assert caught.value.hint == "Check the spelling, or name the index with UV_DEFAULT_INDEX."
 
 
 def test_a_package_without_wheels_is_refused_and_nothing_of_it_runs(index, source, tmp_path: Path):
@@ -89,7 +101,31 @@ def test_a_silent_index_is_survived_with_the_exact_prepared_version(index, sourc
 
     with pytest.raises(Unavailable) as caught:
         source.resolve("uvx://a")
-    assert caught.value.hint == "thv run uvx://a@1.0 needs no network"
+    assert caught.value.hint == "Prepared here already:  thv run uvx://a@1.0"
+
+
+def test_a_cache_that_was_deleted_while_the_source_lives_is_made_again(index, source, surroundings):
+    index.wheel("a")
+    source.resolve("uvx://a")
+    shutil.rmtree(surroundings.cache)
+
+    assert source.resolve("uvx://a").package.version == "1.0"
+    assert stat.S_IMODE(surroundings.cache.stat().st_mode) == 0o700
+
+
+def test_a_certificate_that_nobody_here_trusts_is_told_from_an_index_that_is_silent(surroundings, self_signed):
+    named = {"UV_DEFAULT_INDEX": self_signed.replace("://", "://me:hunter2@")}
+    source = UvxSource.from_settings(
+        {}, dataclasses.replace(surroundings, environment={**surroundings.environment, **named})
+    )
+
+    with pytest.raises(Unavailable) as caught:
+        source.resolve("uvx://a")
+    assert caught.value.message == "the package index's certificate is not trusted here"
+    (line,) = caught.value.evidence
+    assert line.startswith("127.0.0.1:")
+    assert "hunter2" not in line
+    assert caught.value.hint == "Set SSL_CERT_FILE to your CA bundle, then:  thv serve --stop"
 
 
 @pytest.mark.parametrize("settings", [{"pyhton": "/usr/bin/python3"}, {"python": 3}, {"python": "python3"}])

@@ -89,6 +89,13 @@ def account(request: pytest.FixtureRequest) -> Iterator[Account]:
         yield found
 
 
+@pytest.fixture
+def ordinary() -> Iterator[Account]:
+    """Give an ordinary user."""
+    with account_of("ordinary") as found:
+        yield found
+
+
 @pytest.fixture(scope="module", params=[(kind, origin) for kind in ACCOUNTS for origin in ("system", "bundled")])
 def shared_account(request: pytest.FixtureRequest) -> Iterator[tuple[Account, str]]:
     """Give each kind of user with each bubblewrap, once for all tests of a module."""

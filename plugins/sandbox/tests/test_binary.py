@@ -13,9 +13,9 @@ from thv_sandbox.binary import BUNDLED_HASHES, bundled, chosen, package_folder, 
 MACHINE = platform.machine()
 
 
-def a_system_bubblewrap(folder: Path, answer: str) -> str:
+def a_system_bubblewrap(folder: Path, answer: str, options: str = "--bind FD --bind-fd FD --ro-bind-fd FD") -> str:
     program = folder / "bwrap"
-    program.write_text(f"#!/bin/sh\n{answer}\n")
+    program.write_text(f"#!/bin/sh\nif [ $1 = --help ]; then echo '{options}'; exit; fi\n{answer}\n")
     program.chmod(0o755)
     return str(folder)
 
@@ -38,6 +38,12 @@ def test_a_recent_system_bubblewrap_is_preferred(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answer", ["echo bubblewrap 0.7.9", "echo something else", "exit 1"])
 def test_an_old_or_strange_system_bubblewrap_is_passed_over(tmp_path: Path, answer: str) -> None:
     folder = a_system_bubblewrap(tmp_path, answer)
+    assert system(folder) is None
+    assert chosen(folder, MACHINE).origin == "bundled"
+
+
+def test_a_system_bubblewrap_that_cannot_bind_descriptors_is_passed_over(tmp_path: Path) -> None:
+    folder = a_system_bubblewrap(tmp_path, "echo bubblewrap 0.9.0", options="--bind SRC DEST --ro-bind SRC DEST")
     assert system(folder) is None
     assert chosen(folder, MACHINE).origin == "bundled"
 

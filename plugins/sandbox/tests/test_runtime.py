@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from thv_core.errors import InvalidRequest, RuntimeUnavailable, SettingsError, StartFailed, Unsupported
+from thv_core.errors import InvalidRequest, RuntimeUnavailable, SettingsError, StartFailed, TimedOut, Unsupported
 from thv_core.spi import (
     Deployment,
     DeploymentPlan,
@@ -24,9 +27,11 @@ from thv_core.spi import (
     PackageRoot,
     Surroundings,
 )
+from thv_sandbox import binary, ending, launching, probing
+from thv_sandbox import runtime as runtime_module
 from thv_sandbox.binary import Bubblewrap
-from thv_sandbox.instances import DeploymentFiles, Instances
-from thv_sandbox.processes import alive, children, identity
+from thv_sandbox.instances import DeploymentFiles, Instance, Instances
+from thv_sandbox.processes import alive, boot_identity, children, identity
 from thv_sandbox.runtime import SandboxRuntime
 from thv_testkit.waiting import eventually
 
@@ -253,6 +258,157 @@ def test_a_start_that_is_under_way_elsewhere_is_not_taken_for_an_interrupted_one
         assert files.directory.exists()
     assert runtime.observe() == []
     assert not files.directory.parent.exists()
+
+
+def test_looking_waits_for_no_workload_that_somebody_is_busy_with(
+    runtime: SandboxRuntime, surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed = runtime.deploy(shell(tmp_path, "sleep 100"))
+    instances = Instances(surroundings.state)
+    starting = instances.files(Deployment(workload=DEPLOYMENT.workload, generation=2))
+
+    def no_sleep(seconds: float) -> None:
+        raise AssertionError(f"it waits for {seconds} seconds")
+
+    with instances.locked(DEPLOYMENT.workload, 1):
+        starting.create()
+        monkeypatch.setattr("thv_sandbox.instances.time.sleep", no_sleep)
+        assert runtime.observe() == [observed]
+        assert starting.directory.exists()
+    assert runtime.observe() == [observed]
+    assert not starting.directory.exists()
+
+
+def test_a_start_that_succeeds_during_a_look_is_not_overlooked(
+    runtime: SandboxRuntime, surroundings: Surroundings, tmp_path: Path, files: DeploymentFiles
+) -> None:
+    observed = runtime.deploy(shell(tmp_path, "sleep 100"))
+    instance = files.read()
+    assert instance is not None
+    files.write(msgspec.structs.replace(instance, started=False))
+
+    class Finishing(Instances):
+        def locked(self, workload: str, seconds: float):
+            files.write(instance)
+            return super().locked(workload, seconds)
+
+    runtime._instances = Finishing(surroundings.state)
+    with Instances(surroundings.state).locked(DEPLOYMENT.workload, 1):
+        assert runtime.observe() == [observed]
+
+
+def test_a_stop_that_waited_for_a_start_ends_what_was_started(
+    runtime: SandboxRuntime, surroundings: Surroundings, files: DeploymentFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, sleep = threading.Event(), time.sleep
+    monkeypatch.setattr("thv_sandbox.instances.time.sleep", lambda seconds: (waiting.set(), sleep(seconds)))
+    stop = threading.Thread(target=runtime.stop, args=(DEPLOYMENT, 0))
+    process = subprocess.Popen(["sleep", "100"])
+    server = identity(process.pid)
+    assert server is not None
+    instance = Instance(
+        deployment=DEPLOYMENT, boot=boot_identity(), server=server, monitor=server, started_at=1.0, started=True
+    )
+    with Instances(surroundings.state).locked(DEPLOYMENT.workload, 1):
+        files.create()
+        stop.start()
+        assert waiting.wait(10)
+        files.write(instance)
+    stop.join(20)
+    assert not alive(server)
+    process.wait(10)
+
+
+def test_a_workload_that_stays_busy_is_told_by_every_call_that_changes_it(
+    runtime: SandboxRuntime,
+    surroundings: Surroundings,
+    tmp_path: Path,
+    files: DeploymentFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for limit in ("_DEPLOY_SECONDS", "_REMOVE_SECONDS"):
+        monkeypatch.setattr(f"thv_sandbox.runtime.{limit}", 0.05)
+    plan = shell(tmp_path, "true")
+    with Instances(surroundings.state).locked(DEPLOYMENT.workload, 1):
+        files.create()
+        for call in (
+            lambda: runtime.deploy(plan),
+            lambda: runtime.stop(DEPLOYMENT, 0),
+            lambda: runtime.remove(DEPLOYMENT),
+        ):
+            with pytest.raises(TimedOut, match=DEPLOYMENT.workload):
+                call()
+
+
+def test_a_source_that_is_exchanged_during_the_start_is_not_followed(
+    runtime: SandboxRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("granted", "a note"), ("private", "a secret")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "note").write_text(text)
+    spawn = launching._spawn
+
+    def exchanging(*arguments: Any) -> Any:
+        (tmp_path / "granted").rename(tmp_path / "moved")
+        (tmp_path / "granted").symlink_to(tmp_path / "private")
+        return spawn(*arguments)
+
+    monkeypatch.setattr(launching, "_spawn", exchanging)
+    granted = Grant(source=str(tmp_path / "granted"), target="/data", writable=False)
+    runtime.deploy(shell(tmp_path, "cat /data/note >&2", grants=(granted,)))
+    exited(runtime)
+    assert b"".join(runtime.logs(DEPLOYMENT)) == b"a note"
+
+
+def test_a_source_that_is_exchanged_before_it_is_opened_is_refused_and_leaves_nothing(
+    runtime: SandboxRuntime, tmp_path: Path, surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "granted").mkdir()
+    create = DeploymentFiles.create
+
+    def exchanging(files: DeploymentFiles) -> None:
+        create(files)
+        (tmp_path / "granted").rmdir()
+        (tmp_path / "granted").symlink_to("/etc")
+
+    monkeypatch.setattr(DeploymentFiles, "create", exchanging)
+    granted = Grant(source=str(tmp_path / "granted"), target="/data", writable=False)
+    with pytest.raises(StartFailed, match="which leads to /etc"):
+        runtime.deploy(shell(tmp_path, "true", grants=(granted,)))
+    assert not list(surroundings.state.iterdir())
+
+
+def test_thv_s_own_folders_are_refused_and_so_is_the_state_of_the_sandbox(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    (tmp_path / "config").mkdir()
+    runtime = SandboxRuntime(dataclasses.replace(surroundings, forbidden=(tmp_path / "config",)))
+    for folder in (tmp_path / "config", surroundings.state):
+        plan = shell(tmp_path, "true", grants=(Grant(source=str(folder), target="/data", writable=False),))
+        for call in (lambda plan=plan: runtime.prepare(plan, print), lambda plan=plan: runtime.deploy(plan)):
+            with pytest.raises(InvalidRequest, match="thv's own files"):
+                call()
+
+
+def test_a_bubblewrap_that_never_answers_fails_in_time_and_leaves_nothing(
+    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mute = tmp_path / "bwrap"
+    mute.write_text('#!/bin/sh\ncase "$*" in *"-- true") exit 0;; esac\nexec sleep 1000\n')
+    mute.chmod(0o755)
+    runtime = SandboxRuntime(surroundings, lambda: Bubblewrap(path=str(mute), version="0.8.0", origin="system"))
+    monkeypatch.setattr(launching, "START_SECONDS", 0.3)
+    before = time.monotonic()
+    with pytest.raises(StartFailed, match="did not start"):
+        runtime.deploy(shell(tmp_path, "true"))
+    assert time.monotonic() - before < 10
+    assert not list(surroundings.state.iterdir())
+
+
+def test_the_limits_of_a_start_add_up_to_less_than_control_waits() -> None:
+    asking = 2 * binary._SECONDS + probing._SECONDS
+    failing = 2 * ending.KILL_SECONDS
+    assert asking + runtime_module._DEPLOY_SECONDS + launching.START_SECONDS + failing <= 45
 
 
 def test_several_threads_that_start_one_deployment_start_one_server(runtime: SandboxRuntime, tmp_path: Path) -> None:

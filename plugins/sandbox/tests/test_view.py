@@ -30,7 +30,8 @@ def write(target: str, source: str = "/source") -> Grant:
 
 
 def words(plan: DeploymentPlan) -> str:
-    return " ".join(arguments(plan, HOST, plan.grants, {"/etc/passwd": 7}))
+    sources = {grant.target: number for number, grant in enumerate(plan.grants, start=8)}
+    return " ".join(arguments(plan, HOST, {"/etc/passwd": 7}, sources))
 
 
 def test_the_command_line_has_every_namespace_and_no_capability() -> None:
@@ -44,7 +45,7 @@ def test_the_command_line_has_every_namespace_and_no_capability() -> None:
 
 
 def test_the_root_becomes_read_only_last() -> None:
-    assert words(plan_with(write("/data"))).endswith("--bind /source /data --chdir /home/mcp --remount-ro /")
+    assert words(plan_with(write("/data"))).endswith("--bind-fd 8 /data --chdir /home/mcp --remount-ro /")
 
 
 def test_links_of_the_host_are_reproduced_and_folders_bound() -> None:
@@ -80,7 +81,12 @@ def test_a_package_is_shown_once_and_not_what_the_system_shows() -> None:
 
 def test_an_outer_grant_is_mounted_before_an_inner_one() -> None:
     text = words(plan_with(write("/data/out", "/b"), read("/data", "/a")))
-    assert text.index("--ro-bind /a /data") < text.index("--bind /b /data/out")
+    assert text.index("--ro-bind-fd 9 /data") < text.index("--bind-fd 8 /data/out")
+
+
+def test_a_grant_is_bound_by_its_descriptor_and_never_by_its_path() -> None:
+    text = words(plan_with(write("/data", "/home/me/data"), read("/notes", "/home/me/notes")))
+    assert "/home/me" not in text
 
 
 def test_the_environment_is_the_plan_s_over_a_small_declared_one() -> None:

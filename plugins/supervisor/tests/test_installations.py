@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from thv_core import __version__
 from thv_supervisor.installations import Installation, Verdict, installation, verdict
 
-OWN = Installation(interpreter="/a/python", version="1.2.0", fingerprint="f")
+OWN = Installation(prefix="/a", interpreter="/a/python", version="1.2.0", fingerprint="f")
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,7 @@ OWN = Installation(interpreter="/a/python", version="1.2.0", fingerprint="f")
         ("/a/python", "1.2.0", "g", Verdict.RENEW),
         ("/a/python", "1.1.0", "g", Verdict.RENEW),
         ("/a/python", "1.3.0", "f", Verdict.RENEW),
+        ("/a/python3", "1.2.0", "f", Verdict.STAY),
         ("/b/python", "1.2.0", "f", Verdict.YIELD),
         ("/b/python", "1.2.0", "g", Verdict.YIELD),
         ("/b/python", "1.2.1", "g", Verdict.YIELD),
@@ -30,11 +32,11 @@ OWN = Installation(interpreter="/a/python", version="1.2.0", fingerprint="f")
     ],
 )
 def test_the_verdict_on_a_caller(interpreter: str, version: str, fingerprint: str, expected: Verdict) -> None:
-    assert verdict(OWN, Installation(interpreter, version, fingerprint)) is expected
+    assert verdict(OWN, Installation(str(Path(interpreter).parent), interpreter, version, fingerprint)) is expected
 
 
 def test_a_header_tells_everything_in_ascii() -> None:
-    odd = Installation(interpreter='/höme/"x"/python\n', version="1", fingerprint="f")
+    odd = Installation(prefix="/höme", interpreter='/höme/"x"/python\n', version="1", fingerprint="f")
     assert odd.header().isascii()
     assert "\n" not in odd.header()
     assert Installation.from_header(odd.header()) == odd
@@ -50,9 +52,9 @@ def test_a_header_tells_everything_in_ascii() -> None:
         "5",
         "{}",
         json.dumps({"interpreter": "a", "version": "1"}),
-        json.dumps({"interpreter": "a", "version": "1", "fingerprint": "f", "more": "x"}),
-        json.dumps({"interpreter": "a", "version": 1, "fingerprint": "f"}),
-        json.dumps({"interpreter": None, "version": "1", "fingerprint": "f"}),
+        json.dumps({"prefix": "a", "interpreter": "a", "version": "1", "fingerprint": "f", "more": "x"}),
+        json.dumps({"prefix": "a", "interpreter": "a", "version": 1, "fingerprint": "f"}),
+        json.dumps({"prefix": "a", "interpreter": None, "version": "1", "fingerprint": "f"}),
         "[" * 100_000,
     ],
 )

@@ -3,8 +3,10 @@
 import fcntl
 import json
 import os
+import tempfile
+import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self, cast
@@ -70,22 +72,31 @@ class JsonFileStore(SecretStore):
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # A file of its own, that stays: the lock on a file that is replaced or removed locks nobody out.
-            with self._path.with_suffix(".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with self._path.with_name(self._path.name + ".lock").open("a") as lock:
+                self._lock(lock.fileno())
                 secrets = self._read()
                 yield secrets
                 self._replace(json.dumps(secrets, indent=2))
         except OSError as error:
             raise self._failure("cannot be written", error) from None
 
+    def _lock(self, descriptor: int) -> None:
+        """Wait until no other process writes, for ten seconds at most: ``flock`` itself has no bound."""
+        for _ in range(1000):
+            with suppress(BlockingIOError):
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.01)
+        raise SecretStoreFailed(f"{self._path} is locked by another process", hint="Try again in a moment.")
+
     def _replace(self, text: str) -> None:
         """Put a complete new file in the place of the old one: a crash leaves the one or the other."""
-        draft = self._path.with_suffix(".draft")
-        with open(draft, "w", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+        with tempfile.TemporaryDirectory(prefix=f"{self._path.name}.", dir=self._path.parent) as private:
+            draft = Path(private, "draft")
+            with open(draft, "x", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
 
     def _failure(self, what: str, error: OSError) -> SecretStoreFailed:
         message = f"{self._path} {what}: {error.strerror}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import thv_core
 from thv_core.errors import PluginNotFound, PluginRefused
 from thv_core.loading.compatibility import judged
-from thv_core.loading.first_party import distribution_of
+from thv_core.loading.first_party import advice
 from thv_core.loading.footprint import footprint
 from thv_core.loading.kinds import KINDS
 from thv_core.loading.metadata import Installed, Offer, described, installed, normalised
@@ -99,14 +99,11 @@ class Catalog:
         import difflib  # only when something is already wrong
 
         names = [plugin.name for plugin in self.ready(kind)]
-        meant = difflib.get_close_matches(name, names, n=1)
-        install = distribution_of(kind, name)
-        hints = [f"Did you mean {meant[0]}?"] if meant else []
-        hints += [f"Install it: pip install {install}"] if install else []
+        near = "".join(f"Did you mean {each}?" for each in difflib.get_close_matches(name, names, n=1))
         return PluginNotFound(
             f"no installed plugin offers the {kind} {name!r}",
             evidence=[f"installed: {', '.join(names) or 'none'}"],
-            hint=" ".join(hints) or "thv plugins list shows what is installed.",
+            hint=advice(kind, name) or near or "thv plugins list shows what is installed.",
         )
 
 

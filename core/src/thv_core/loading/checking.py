@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from itertools import zip_longest
 from typing import NamedTuple, cast
@@ -17,7 +17,7 @@ from thv_core.loading.kinds import KINDS
 from thv_core.spi.drivers import Driver
 from thv_core.spi.runtimes import Runtime
 
-__all__ = ["Finding", "Severity", "check"]
+__all__ = ["Choice", "Finding", "Severity", "check"]
 
 
 class Severity(StrEnum):
@@ -35,13 +35,24 @@ class Finding(NamedTuple):
     text: str
 
 
-def check(catalog: Catalog, drivers: Drivers) -> list[Finding]:
+class Choice(NamedTuple):
+    """A plugin that a setting chooses by name; ``default`` tells whether it is chosen because nothing was set."""
+
+    setting: str
+    kind: str
+    name: str
+    default: bool
+
+
+def check(catalog: Catalog, drivers: Drivers, choices: Iterable[Choice] = ()) -> list[Finding]:
     """Import, compare and construct every plugin, and list what is wrong; an empty list is good news.
 
     It never raises for a plugin, however broken it is.
+
+    :param choices: the plugins that the settings choose: each must be there and may not be refused.
     """
     findings = [finding for plugin in catalog.plugins for finding in _checked(plugin, drivers)]
-    return [*findings, *_hook_findings(catalog, drivers)]
+    return [*findings, *_hook_findings(catalog, drivers), *_choice_findings(catalog, choices)]
 
 
 def _checked(plugin: Plugin, drivers: Drivers) -> Iterator[Finding]:
@@ -90,6 +101,23 @@ def _hook_findings(catalog: Catalog, drivers: Drivers) -> Iterator[Finding]:
     for plugin in catalog.ready("hooks"):
         if plugin.label in bus.failures:
             yield Finding(plugin, Severity.PROBLEM, bus.failures[plugin.label])
+
+
+def _choice_findings(catalog: Catalog, choices: Iterable[Choice]) -> Iterator[Finding]:
+    for choice in choices:
+        try:
+            catalog.find(choice.kind, choice.name)
+        except ThvError as error:
+            remedy = error.hint if choice.default else f"thv config unset {choice.setting}"
+            yield Finding(
+                _chosen(catalog, choice), Severity.PROBLEM, f"{choice.setting} chooses it: {error.message}: {remedy}"
+            )
+
+
+def _chosen(catalog: Catalog, choice: Choice) -> Plugin:
+    refused = [plugin for plugin in catalog.of_kind(choice.kind) if plugin.name == choice.name]
+    absent = Plugin(choice.kind, choice.name, "", "", "", PluginStatus.MALFORMED, "it is not installed")
+    return next(iter(refused), absent)
 
 
 def _signature_problems(found: type, contract: type) -> Iterator[str]:

@@ -1,48 +1,45 @@
-"""Which distribution to install for a plugin that is missing: the known first-party plugins."""
+"""What to say about a plugin that is missing: first-party distributions offer it, or will, or nobody knows it."""
 
 from __future__ import annotations
 
-__all__ = ["distribution_of"]
+__all__ = ["advice"]
 
-_KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
-    "runtime": {
-        "thv-sandbox": ("sandbox",),
-        "thv-docker": ("docker",),
-        "thv-podman": ("podman",),
-        "thv-kubernetes": ("kubernetes",),
-    },
-    "source": {"thv-packages": ("uvx", "npx", "go"), "thv-images": ("oci",), "thv-registry": ("registry",)},
-    "builder": {"thv-packages": ("uvx", "npx", "go")},
-    "secrets": {
-        "thv-secrets-local": ("environment", "encrypted", "keyring"),
-        "thv-secrets-onepassword": ("1password", "onepassword"),
-        "thv-secrets-vault": ("vault",),
-        "thv-secrets-aws": ("aws",),
-        "thv-secrets-kubernetes": ("kubernetes",),
-    },
-    "gateway": {"thv-gateway": ("asgi",)},
-    "command": {
-        "thv-cli": ("completion", "config", "plugins", "version"),
-        "thv-supervisor": (
-            *("list", "logs", "mcp", "restart", "rm", "run", "runtime", "serve", "service", "start", "status", "stop"),
-        ),
-        "thv-clients": ("client",),
-        "thv-registry": ("registry", "search"),
-        "thv-secrets-local": ("secret",),
-    },
-    "hooks": {
-        "thv-audit": ("audit",),
-        "thv-telemetry": ("telemetry",),
-        "thv-rate-limit": ("rate-limit",),
-        "thv-webhooks": ("webhooks",),
-        "thv-tools": ("tools",),
-    },
+_OFFERED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("runtime", "sandbox"): ("sandbox",),
+    ("source", "packages"): ("uvx",),
+    ("builder", "packages"): ("uvx",),
+    ("secrets", "secrets-local"): ("environment",),
+    ("gateway", "gateway"): ("asgi",),
+    ("command", "cli"): ("completion", "config", "plugins", "version"),
+    ("command", "supervisor"): (
+        *("list", "logs", "mcp", "restart", "rm", "run", "runtime", "serve", "start", "status", "stop"),
+    ),
 }
+"""The names that are offered, by their kind and the folder of ``plugins`` in the repository that offers them."""
+
+_NOT_YET: dict[str, tuple[str, ...]] = {
+    "runtime": ("docker", "kubernetes", "podman"),
+    "source": ("docker", "go", "http", "https", "npx", "oci", "registry"),
+    "builder": ("go", "npx"),
+    "secrets": ("1password", "aws", "encrypted", "keyring", "kubernetes", "onepassword", "vault"),
+    "command": (
+        *("build", "client", "egress", "export", "group", "inspector", "profile", "proxy", "registry", "search"),
+        *("secret", "service", "skill"),
+    ),
+}
+"""What people know from elsewhere and look for here."""
+
+_CALLED = {"source": "{}://", "builder": "{}://", "command": "The command {}"}
 
 
-def distribution_of(kind: str, name: str) -> str:
-    """Return the first-party distribution that offers a plugin, or an empty string when none is known to."""
-    for distribution, names in _KNOWN.get(kind, {}).items():
-        if name in names:
-            return distribution
+def advice(kind: str, name: str) -> str:
+    """Return what to do about a plugin that is not installed, or an empty string when nothing is known of it.
+
+    Our distributions are on no package index, where their names could be a stranger's: only a checkout is advised.
+    """
+    for (offered, folder), names in _OFFERED.items():
+        if kind == offered and name in names:
+            return f"Install it from a checkout of thv:  pip install ./plugins/{folder}"
+    if name in _NOT_YET.get(kind, ()):
+        return f"{_CALLED.get(kind, f'The {kind} {{}}').format(name)} is not offered yet."
     return ""

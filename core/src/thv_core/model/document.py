@@ -10,6 +10,7 @@ from typing import TypeVar, get_args
 import msgspec
 
 from thv_core.errors import InvalidDocument
+from thv_core.model.wording import misfit
 
 __all__ = ["Document", "decode_document", "encode_document", "nearest"]
 
@@ -21,7 +22,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 D = TypeVar("D", bound=Document)
 
 _UNKNOWN = re.compile(r"contains unknown field `(?P<key>.*?)`(?: - at `\$\.?(?P<path>.*)`)?$")
-_AT = re.compile(r" - at `\$\.?(?P<path>.*)`$")
+_BYTE = re.compile(r" *\(byte (\d+)\)")
+_TRUNCATED = "Input data was truncated"
 
 
 def nearest(word: str, known: Iterator[str] | list[str] | tuple[str, ...]) -> str:
@@ -41,7 +43,7 @@ def decode_document(text: bytes | str, kind: type[D], origin: str) -> D:
     except msgspec.ValidationError as error:
         raise _explained(str(error), source, kind, origin) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidDocument(f"{origin} is not JSON: {_position(str(error), source)}") from None
+        raise _unparsable(str(error), source, origin) from None
 
 
 def encode_document(document: Document) -> bytes:
@@ -49,26 +51,30 @@ def encode_document(document: Document) -> bytes:
     return msgspec.json.encode(document)
 
 
-def _position(message: str, source: str) -> str:
-    match = re.search(r"\(byte (\d+)\)", message)
-    if match is None:
-        return message
-    line = source.encode()[: int(match[1])].count(b"\n") + 1
-    return f"{message[: match.start()].strip()} (line {line})"
+def _unparsable(message: str, source: str, origin: str) -> InvalidDocument:
+    if not source.strip():
+        return InvalidDocument(f"{origin} is not JSON: it is empty", hint="Write at least an object:  {}")
+    if message == _TRUNCATED:
+        return InvalidDocument(
+            f"{origin} is not JSON: it ends in the middle", hint="Copy or write it as a whole again."
+        )
+    reason = message.removeprefix("JSON is malformed: ")
+    if byte := _BYTE.search(message):
+        line = source.encode()[: int(byte[1])].count(b"\n") + 1
+        reason = f"{_BYTE.sub('', reason)} (line {line})"
+    return InvalidDocument(f"{origin} is not JSON: {reason}", hint="Correct it there; JSON has no comments.")
 
 
 def _explained(message: str, source: str, kind: type[Document], origin: str) -> InvalidDocument:
     unknown = _UNKNOWN.search(message)
     if unknown is None:
-        at = _AT.search(message)
-        path = at["path"] if at else ""
-        detail = _AT.sub("", message)
-        return InvalidDocument(
-            f"{origin}: {path + ': ' if path else ''}{detail}{_line(path.rsplit('.', 1)[-1], source)}"
-        )
+        wrong = misfit(message)
+        line = _line(wrong.path.rsplit(".", 1)[-1].partition("[")[0], source)
+        return InvalidDocument(f"{origin}: {wrong.sentence('the document')}{line}", hint=wrong.hint)
     path = f"{unknown['path']}.{unknown['key']}" if unknown["path"] else unknown["key"]
-    meant = nearest(unknown["key"], sorted(_known_keys(kind)))
-    hint = f"Did you mean {meant}?" if meant else ""
+    known = sorted(_known_keys(kind))
+    meant = nearest(unknown["key"], known)
+    hint = f"Did you mean {meant}?" if meant else f"Known keys: {', '.join(known)}."
     return InvalidDocument(f"{origin}: {path} is not a known key{_line(unknown['key'], source)}", hint=hint)
 
 

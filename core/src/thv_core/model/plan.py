@@ -12,7 +12,7 @@ from thv_core.model.entry import PackageRoot
 from thv_core.model.profile import Grant, Network, grant, volume
 from thv_core.model.run_config import RunConfig
 
-__all__ = ["Deployment", "DeploymentPlan", "Environment", "deployment_plan"]
+__all__ = ["Deployment", "DeploymentPlan", "Environment", "deployment_plan", "grants_of"]
 
 
 class Environment(Document, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -47,6 +47,16 @@ class DeploymentPlan(Document, frozen=True, kw_only=True):
     network: Network = Network()
 
 
+def grants_of(config: RunConfig) -> tuple[Grant, ...]:
+    """Return every path that a configuration grants: of its profile, then of its volumes."""
+    profile = config.permission_profile
+    return (
+        *(grant(mount, writable=False) for mount in profile.read),
+        *(grant(mount, writable=True) for mount in profile.write),
+        *(volume(text) for text in config.volumes),
+    )
+
+
 def deployment_plan(
     config: RunConfig, generation: int, root: PackageRoot, secrets: Mapping[str, str]
 ) -> DeploymentPlan:
@@ -55,12 +65,7 @@ def deployment_plan(
     :param secrets: values by the environment variable that receives them.
     :raises InvalidRequest: when two grants name the same target.
     """
-    profile = config.permission_profile
-    grants = (
-        *(grant(mount, writable=False) for mount in profile.read),
-        *(grant(mount, writable=True) for mount in profile.write),
-        *(volume(text) for text in config.volumes),
-    )
+    grants = grants_of(config)
     targets = [each.target for each in grants]
     for target in targets:
         if targets.count(target) > 1:
@@ -71,5 +76,5 @@ def deployment_plan(
         root=root,
         environment=Environment(values={**root.environment, **config.env_vars, **secrets}),
         grants=grants,
-        network=profile.network,
+        network=config.permission_profile.network,
     )

@@ -16,7 +16,8 @@ class RunRequest(Document, frozen=True, kw_only=True):
 
     Either ``run_config`` is a whole configuration, or ``server`` names what to run and the rest refines it.
     ``request_id`` is drawn by the caller: the same request sent twice starts one workload. ``shell_values`` maps the
-    names of secrets to values that the caller's shell holds; control keeps them in memory only.
+    names of secrets to values that the caller's shell holds; control keeps them in memory only. ``network`` is what
+    the caller's shell says of package indexes, proxies and certificates, or ``None`` when it does not matter.
     """
 
     request_id: str
@@ -32,6 +33,7 @@ class RunRequest(Document, frozen=True, kw_only=True):
     permission_profile: PermissionProfile | None = None
     permission_profile_name_or_path: str = ""
     shell_values: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    network: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"RunRequest(server={self.server!r}, name={self.name!r}, request_id={self.request_id!r})"

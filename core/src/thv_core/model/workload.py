@@ -31,7 +31,10 @@ class Workload(Document, frozen=True, kw_only=True):
 
 
 class WorkloadView(Document, frozen=True, kw_only=True):
-    """A workload on the API, with the field names of ToolHive's ``core.Workload`` and ours behind them."""
+    """A workload on the API, with the field names of ToolHive's ``core.Workload`` and ours behind them.
+
+    ``reads`` and ``writes`` are the paths of this machine that its server was granted.
+    """
 
     name: str
     package: str
@@ -50,3 +53,5 @@ class WorkloadView(Document, frozen=True, kw_only=True):
     pid: int = 0
     restarts: int = 0
     protocol_version: str = ""
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()

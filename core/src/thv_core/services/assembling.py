@@ -20,7 +20,8 @@ def scheme_of(server: str) -> str:
     scheme, separator, rest = server.partition("://")
     if not separator or not scheme or not rest:
         raise InvalidRequest(
-            f"{server!r} does not say where the server comes from", hint=f"Write uvx://{server or 'PACKAGE'}."
+            f"{server!r} does not say where the server comes from",
+            hint="Write uvx://PACKAGE, such as uvx://mcp-server-time.",
         )
     return scheme
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from thv_core.model.plan import DeploymentPlan
+from thv_core.model.plan import DeploymentPlan, grants_of
 from thv_core.model.route import RouteReport
 from thv_core.model.status import Status
 from thv_core.model.workload import Workload, WorkloadView
@@ -23,6 +23,7 @@ def view(workload: Workload, observed: Observed | None, report: RouteReport | No
     """Return the workload as the API shows it."""
     config = workload.config
     running = workload.status in (Status.RUNNING, Status.UNHEALTHY)
+    granted = grants_of(config)
     return WorkloadView(
         name=workload.name,
         package=config.image,
@@ -40,6 +41,8 @@ def view(workload: Workload, observed: Observed | None, report: RouteReport | No
         pid=observed.pid if observed and running else 0,
         restarts=workload.restarts,
         protocol_version=report.protocol_version if report else "",
+        reads=tuple(each.source for each in granted),
+        writes=tuple(each.source for each in granted if each.writable),
     )
 
 

@@ -61,7 +61,8 @@ def next_step(situation: Situation) -> Step:
 
 def _toward_removed(situation: Situation) -> Step:
     for each in situation.observed:
-        return _ended(each, Act.REMOVE)
+        running = each.state is ObservedState.RUNNING
+        return Step(Act.STOP if running else Act.REMOVE, each.deployment)
     return Step(Act.FORGET)
 
 
@@ -74,9 +75,13 @@ def _toward_stopped(situation: Situation) -> Step:
 
 def _toward_running(situation: Situation) -> Step:
     mine = current(situation)
-    for each in situation.observed:
-        if each is not mine:
-            return _ended(each, Act.REMOVE)
+    former = sorted((each for each in situation.observed if each is not mine), key=_generation)
+    for each in former:
+        if each.state is ObservedState.RUNNING:
+            return Step(Act.STOP, each.deployment)
+    for each in former[:-1]:
+        # The last life is kept for its log: it tells why there had to be another.
+        return Step(Act.REMOVE, each.deployment)
     if mine is None:
         return Step(Act.START)
     if mine.state is ObservedState.EXITED:
@@ -84,9 +89,8 @@ def _toward_running(situation: Situation) -> Step:
     return _by_report(situation, mine)
 
 
-def _ended(observed: Observed, afterwards: Act) -> Step:
-    act = Act.STOP if observed.state is ObservedState.RUNNING else afterwards
-    return Step(act, observed.deployment)
+def _generation(observed: Observed) -> int:
+    return observed.deployment.generation
 
 
 def _by_report(situation: Situation, mine: Observed) -> Step:

@@ -18,12 +18,14 @@ __all__ = ["Driver", "Surroundings"]
 class Surroundings:
     """What a driver may know of the machine: the environment and directories of its own, handed over, never looked up.
 
-    ``state`` survives reboots, ``cache`` may be deleted at any time; both are mode 0700 and exist.
+    ``state`` survives reboots, ``cache`` may be deleted at any time; both are mode 0700 and exist. ``forbidden`` are
+    the directories of thv itself, which no server may be granted, nor what contains them or lies in them.
     """
 
     state: Path
     cache: Path
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    forbidden: tuple[Path, ...] = ()
 
 
 class Driver(ABC):  # noqa: B024 - each contract adds its own abstract methods

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from thv_core.errors import SettingsError
+from thv_core.model.wording import misfit
 from thv_core.state.files import locked, read_or_none, write_atomically
-from thv_core.state.settings_keys import KEYS, Configuration, SecretsSettings, known, parsed, unknown
+from thv_core.state.settings_keys import KEYS, Configuration, SecretsSettings, example, known, parsed, unknown
 
 if TYPE_CHECKING:
     from thv_core.state.yaml_document import YamlDocument
@@ -20,8 +20,6 @@ __all__ = ["Configuration", "ConfigurationFile", "SecretsSettings"]
 
 PATIENCE = 10.0
 """Seconds to wait for another process that edits the file."""
-
-_AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
 class ConfigurationFile:
@@ -35,7 +33,10 @@ class ConfigurationFile:
 
         :raises SettingsError: naming the key path, its line and the nearest known key.
         """
-        content = read_or_none(self._path)
+        try:
+            content = read_or_none(self._path)
+        except OSError as error:
+            raise SettingsError(f"{self._path} cannot be read: {error.strerror}") from None
         if not content:
             return Configuration()
         return self._validated(self._document(content))
@@ -101,14 +102,14 @@ class ConfigurationFile:
         for path in _unknown_paths(values):
             raise unknown(".".join(path), self._where(document, path))
         for path, reason in _ill_typed_sections(values):
-            raise SettingsError(f"{'.'.join(path)}: {reason}{self._where(document, path)}")
+            raise SettingsError(f"{'.'.join(path)} {reason}{self._where(document, path)}", hint=example(""))
         try:
             return msgspec.convert(values, Configuration)
         except msgspec.ValidationError as error:
-            at = _AT.search(str(error))
-            path = [] if at is None else at["path"].split("[")[0].split(".")
-            reason = _AT.sub("", str(error))
-            raise SettingsError(f"{'.'.join(path)}: {reason}{self._where(document, path)}") from None
+            wrong = misfit(str(error))
+            path = wrong.path.partition("[")[0].split(".")
+            where = self._where(document, path)
+            raise SettingsError(f"{wrong.sentence('it')}{where}", hint=example(".".join(path))) from None
 
     def _where(self, document: YamlDocument, path: list[str]) -> str:
         return f" ({self._path}, line {document.line(path)})"
@@ -132,8 +133,8 @@ def _unknown_paths(values: Mapping[str, object]) -> Iterator[list[str]]:
 def _ill_typed_sections(values: dict[str, object]) -> Iterator[tuple[list[str], str]]:
     plugins = values.get("plugins", {})
     if not isinstance(plugins, dict):
-        yield ["plugins"], "expected a mapping of plugin names"
+        yield ["plugins"], "must be a mapping of plugin names"
     else:
         sections = cast("dict[str, object]", plugins)
         wrong = (name for name, section in sections.items() if not isinstance(section, dict))
-        yield from ((["plugins", name], "expected a mapping of settings") for name in wrong)
+        yield from ((["plugins", name], "must be a mapping of settings") for name in wrong)

@@ -29,7 +29,8 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX workloads_by_request ON workloads (request_id)",
         "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
-        "INSERT INTO counters VALUES ('generation', 0)",
+        # Not from 0: the servers of a former database that was lost must not be mistaken for ours.
+        "INSERT INTO counters VALUES ('generation', CAST(strftime('%s', 'now') AS INTEGER))",
     ),
 )
 """Statements by version; a released step is never edited."""

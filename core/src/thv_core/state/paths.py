@@ -88,6 +88,11 @@ class Paths:
         return self.state / "logs"
 
     @property
+    def control_error(self) -> Path:
+        """Why control could not start, as the document of an error; absent once it did."""
+        return self.state / "control.error"
+
+    @property
     def supervisor_log(self) -> Path:
         """What the three processes write to their standard error when they run in the background."""
         return self.state / "supervisor.log"
@@ -126,6 +131,7 @@ def private_directory(path: Path) -> Path:
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_place(path.parent)
         found = path.stat()
         _check_ours(path, found)
         if stat.S_IMODE(found.st_mode) != 0o700:
@@ -137,6 +143,13 @@ def private_directory(path: Path) -> Path:
             hint="Make it writable for you, or set THV_HOME to another place.",
         ) from error
     return path
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a folder in which others could put something in the place of what is ours."""
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise StateUnusable(f"others may write to {folder}", hint=f"chmod go-w {folder}")
 
 
 def _check_ours(path: Path, found: os.stat_result) -> None:

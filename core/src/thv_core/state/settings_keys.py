@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import msgspec
 from thv_core.errors import SettingsError
 from thv_core.model.document import Document, nearest
 
-__all__ = ["KEYS", "Configuration", "SecretsSettings", "known", "parsed", "unknown"]
+__all__ = ["KEYS", "Configuration", "SecretsSettings", "example", "known", "parsed", "unknown"]
 
 PLUGIN_KEY = "plugins.NAME.KEY"
 
@@ -47,7 +48,9 @@ def _seconds(text: str) -> object:
     try:
         value = float(text)
     except ValueError:
-        raise ValueError("a number of seconds") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError("a number of seconds")
     return int(value) if value.is_integer() else value
 
 
@@ -63,6 +66,16 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "secrets.provider": _text,
     "start_timeout": _seconds,
 }
+
+_EXAMPLES = {
+    "disabled": "NAME,NAME",
+    "gateway": "asgi",
+    "request_timeout": "300",
+    "runtime": "sandbox",
+    "secrets.provider": "NAME",
+    "start_timeout": "60",
+}
+_PLUGIN_EXAMPLE = f"thv config set {PLUGIN_KEY} VALUE"
 
 KEYS = (*sorted([*_PARSERS, PLUGIN_KEY]),)
 """Every key path, sorted; the settings of plugins are one pattern."""
@@ -81,6 +94,11 @@ def unknown(key_path: str, where: str = "") -> SettingsError:
     return SettingsError(f"{key_path} is not a known setting{where}", hint=hint)
 
 
+def example(key_path: str) -> str:
+    """Return the command that sets a setting to something that it can be."""
+    return f"thv config set {key_path} {_EXAMPLES[key_path]}" if key_path in _EXAMPLES else _PLUGIN_EXAMPLE
+
+
 def parsed(key_path: str, text: str, free: Callable[[str], object]) -> object:
     """Turn text from a command line into the value of a setting.
 
@@ -90,4 +108,4 @@ def parsed(key_path: str, text: str, free: Callable[[str], object]) -> object:
     try:
         return _PARSERS.get(key_path, free)(text)
     except ValueError as error:
-        raise SettingsError(f"{key_path} cannot be {text!r}: it is {error}") from None
+        raise SettingsError(f"{key_path} cannot be {text!r}: it is {error}", hint=example(key_path)) from None

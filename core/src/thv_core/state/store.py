@@ -64,8 +64,8 @@ class StateStore:
                 connection.execute(_INSERT, _row(workload))
         except sqlite3.IntegrityError:
             raise AlreadyExists(
-                f"a workload named {workload.name} exists already",
-                hint=f"Give another with --name, or remove it: thv rm {workload.name}",
+                f"workload with name '{workload.name}' already exists",
+                hint=f"Give another with --name, or remove it:  thv rm {workload.name}",
             ) from None
 
     def get(self, name: str) -> Workload:

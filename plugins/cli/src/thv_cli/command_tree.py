@@ -46,7 +46,7 @@ class CommandTree(click.Group):
     def __init__(self, scan: Callable[[], Catalog], params: Sequence[click.Parameter] = ()) -> None:
         super().__init__(
             "thv",
-            help="Run MCP servers in isolation, behind one gateway that enforces your policies.",
+            help="Run MCP servers in isolation, behind one gateway.",
             epilog="thv COMMAND --help says more about a command.",
             params=list(params),
             context_settings={"help_option_names": ["-h", "--help"]},
@@ -131,15 +131,19 @@ class CommandTree(click.Group):
             known = summary(ready[name].value) if name in ready else Summary(broken=offered[0].reason)
             origin = (ready.get(name) or offered[0]).origin
             if not known.hidden:
-                yield cell(name), cell(f"cannot be used: {origin}: {known.broken}" if known.broken else known.text)
+                text = f"cannot be used: {origin}: {known.broken}" if known.broken else known.text
+                yield cell(name), cell(text + "".join(f"; also {alias}" for alias in _aliases(name)))
 
     def _unknown(self, name: str, ask: str) -> InvalidRequest:
-        from thv_core.loading.first_party import distribution_of  # only when something is already wrong
+        from thv_core.loading.first_party import advice  # only when something is already wrong
 
         meant = difflib.get_close_matches(name, [*self._offers(), *ALIASES], n=1)
-        install = distribution_of("command", name)
-        hint = f"Did you mean {meant[0]}?      {ask}" if meant else ask
-        return InvalidRequest(f"there is no command {name!r}", hint=f"pip install {install}" if install else hint)
+        near = f"Did you mean {meant[0]}?      {ask}" if meant else ask
+        return InvalidRequest(f"there is no command {name!r}", hint=advice("command", name) or near)
+
+
+def _aliases(name: str) -> list[str]:
+    return [alias for alias, command in ALIASES.items() if command == name]
 
 
 def _sections(names: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:

@@ -89,17 +89,23 @@ class TerminalConsole:
         """Print an error to stderr, whatever ``--quiet`` says; its first line follows the word ``error:``."""
         self._write(self._stderr, f"{self._colour('error:', _RED)} {prose(text)}")
 
+    def break_off(self) -> None:
+        """End the line in which a terminal shows ``^C``."""
+        self._erase_passing_line()
+        if self._stderr.isatty():
+            self._write(self._stderr, "")
+
     def report(self, text: str) -> None:
         """Print a traceback, or an error for a program, to stderr, whatever ``--quiet`` says."""
         self._write(self._stderr, prose(text))
 
-    def speak_up(self, *, debug: bool) -> None:
-        """Show what the program logs from now on: ``--verbose`` its information, ``--debug`` everything."""
+    def speak_up(self) -> None:
+        """Show everything that the program logs from now on, and the traceback of an error."""
         import logging  # not on the way to --help
 
-        self.debug = self.debug or debug
-        level = logging.DEBUG if self.debug else logging.INFO
-        logging.basicConfig(level=level, stream=self._stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
+        self.debug = True
+        form = "%(levelname)s %(name)s: %(message)s"
+        logging.basicConfig(level=logging.DEBUG, stream=self._stderr, format=form, force=True)
 
     def flush(self) -> None:
         """Write out what is buffered.

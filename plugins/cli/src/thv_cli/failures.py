@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import click
 
 from thv_cli.console import TerminalConsole
-from thv_core.errors import InvalidRequest, ThvError
+from thv_cli.usage import sentence, usage_error
+from thv_core.errors import ThvError
 
 __all__ = ["INTERRUPTED", "OUTPUT_CLOSED", "InternalError", "Interrupted", "own", "present", "translated", "wants_json"]
 
@@ -27,7 +28,7 @@ class InternalError(ThvError):
 
 
 class Interrupted(ThvError):
-    """The user pressed Ctrl-C."""
+    """The user pressed Ctrl-C, and knows it."""
 
     code = "interrupted"
     exit_code = INTERRUPTED
@@ -55,9 +56,9 @@ def translated(error: BaseException) -> ThvError:
     if isinstance(error, ThvError):
         return error
     if isinstance(error, click.UsageError):
-        return _usage_error(error)
+        return usage_error(error)
     if isinstance(error, click.ClickException):
-        return ThvError(_sentence(error.format_message()))
+        return ThvError(sentence(error.format_message()))
     if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
         return Interrupted("interrupted")
     if isinstance(error, (click.Abort, EOFError)):
@@ -70,29 +71,20 @@ def translated(error: BaseException) -> ThvError:
 
 
 def present(error: BaseException, console: TerminalConsole, as_json: bool) -> int:
-    """Print ``error`` to stderr and return the exit code; its traceback is shown in debugging only."""
+    """Print ``error`` to stderr and return the exit code; its traceback is shown in debugging only.
+
+    Of an interruption nothing is said: whoever pressed Ctrl-C knows, and a command that undid something says so.
+    """
     meant = translated(error)
     if console.debug and not isinstance(error, click.ClickException):
         console.report("".join(traceback.format_exception(error)).rstrip())
-    if as_json:
+    if isinstance(meant, Interrupted):
+        console.break_off()
+    elif as_json:
         console.report(_one_line(meant))
     else:
         console.failure(_lines(meant))
     return meant.exit_code
-
-
-def _usage_error(error: click.UsageError) -> ThvError:
-    # The two misspellings say what was possible; older click has it in the message only.
-    possibilities: Sequence[str] = getattr(error, "possibilities", None) or ()
-    message = error.message if possibilities else error.format_message()
-    path = error.ctx.command_path if error.ctx else "thv"
-    meant = f"Did you mean {possibilities[0]}?      " if possibilities else ""
-    return InvalidRequest(_sentence(message), hint=f"{meant}{path} --help")
-
-
-def _sentence(text: str) -> str:
-    lower_case = text[:1].lower() + text[1:] if text[1:2].islower() else text
-    return lower_case.rstrip().removesuffix(".")
 
 
 def _lines(error: ThvError) -> str:

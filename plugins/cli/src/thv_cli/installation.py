@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from thv_core.errors import ThvError
-from thv_core.loading.catalog import Catalog, scan
+from thv_core.loading.catalog import Catalog, PluginStatus, scan
 from thv_core.state.paths import Paths
 
 if TYPE_CHECKING:
     from thv_core.state.configuration import ConfigurationFile
 
-__all__ = ["configuration_file", "installed_plugins"]
+__all__ = ["CHOICES", "configuration_file", "installed_plugins", "would_disable"]
+
+CHOICES: Mapping[str, str] = {"gateway": "gateway", "runtime": "runtime", "secrets.provider": "secrets"}
+"""The settings that choose a plugin by its name, and the kind of each."""
 
 
 def configuration_file(environment: Mapping[str, str]) -> ConfigurationFile:
@@ -34,6 +37,11 @@ def installed_plugins(environment: Mapping[str, str]) -> Catalog:
     :raises SettingsError: when something may be disabled and ``config.yaml`` is not YAML.
     """
     return scan(_disabled(environment))
+
+
+def would_disable(word: str) -> bool:
+    """Tell whether a word in the setting ``disabled`` names anything that is installed."""
+    return any(plugin.status is PluginStatus.DISABLED for plugin in scan([word]).plugins)
 
 
 def _disabled(environment: Mapping[str, str]) -> Collection[str]:

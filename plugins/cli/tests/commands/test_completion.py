@@ -46,7 +46,8 @@ def test_the_other_name_of_the_program_is_completed_too(machine: Any) -> None:
 
 
 def test_options_and_subcommands_are_completed(machine: Any) -> None:
-    assert completions(machine, "thv --verb") == ["--verbose"]
+    assert completions(machine, "thv --deb") == ["--debug"]
+    assert completions(machine, "thv plugins list --q") == ["--quiet"]
     assert completions(machine, "thv plugins l") == ["list"]
     assert completions(machine, "thv version --format ") == ["text", "json"]
 
@@ -58,6 +59,7 @@ def test_the_names_that_a_command_knows_are_completed(machine: Any) -> None:
 
 def test_keys_of_settings_and_names_of_plugins_are_completed(machine: Any) -> None:
     assert completions(machine, "thv config set run") == ["runtime"]
+    assert completions(machine, "thv config set pl") == ["plugins."]
     assert completions(machine, "thv config set runtime san") == ["sandbox"]
     assert completions(machine, "thv config set start_timeout ") == []
 

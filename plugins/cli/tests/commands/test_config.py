@@ -111,3 +111,43 @@ def test_settings_that_are_not_yaml_are_named_with_their_line(configured: Any) -
     assert done.returncode == 2
     assert "config.yaml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_setting_of_a_plugin_that_is_not_installed_is_taken_with_a_warning(machine: Any) -> None:
+    machine.install("acme-thv-secrets", STORE)
+    done = machine.thv("config", "set", "plugins.acm.path", "/x")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == ("plugins.acm.path is now /x\nno installed plugin is named acm; did you mean acme?\n")
+    assert machine.thv("config", "set", "plugins.acme.path", "/x").stderr == "plugins.acme.path is now /x\n"
+
+
+@pytest.mark.parametrize("word", ["acme", "secrets:acme", "acme-thv-secrets", "Acme_thv-Secrets"])
+def test_disabling_what_is_installed_is_no_reason_to_warn(machine: Any, word: str) -> None:
+    machine.install("acme-thv-secrets", STORE)
+    assert machine.thv("config", "set", "disabled", word).stderr == f"disabled is now {word}\n"
+
+
+def test_disabling_what_is_not_installed_is_taken_with_a_warning_for_each_name(machine: Any) -> None:
+    machine.install("acme-thv-secrets", STORE)
+    done = machine.thv("config", "set", "disabled", "acme,secrets:acmee,qqq")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[1:] == [
+        "no installed plugin is named secrets:acmee; did you mean acme?",
+        "no installed plugin is named qqq",
+    ]
+
+
+def test_a_value_may_begin_with_a_dash(machine: Any) -> None:
+    assert machine.thv("config", "set", "plugins.environment.offset", "-1").returncode == 0
+    assert machine.thv("config", "get", "plugins.environment.offset").stdout == "-1\n"
+    done = machine.thv("config", "set", "request_timeout", "-1")
+    assert done.returncode == 2
+    assert "request_timeout must be more than 0" in done.stderr
+
+
+def test_a_number_that_is_none_is_refused_with_an_example(machine: Any) -> None:
+    done = machine.thv("config", "set", "request_timeout", "nan")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: request_timeout cannot be 'nan': it is a number of seconds\n  thv config set request_timeout 300\n"
+    )

@@ -109,3 +109,21 @@ def test_hooks_that_cannot_be_imported_are_left_out_and_named(machine: Any) -> N
     done = machine.thv("plugins", "hooks")
     assert done.returncode == 0
     assert "acme-hooks/guard is left out: " in done.stderr
+
+
+def test_a_chosen_plugin_that_is_not_installed_any_more_fails_the_check(machine: Any) -> None:
+    settings = machine.home / ".config" / "thv" / "config.yaml"
+    settings.parent.mkdir(parents=True, mode=0o700)
+    settings.write_text("secrets: {provider: gone}\n")
+    done = machine.thv("plugins", "check")
+    finding = next(line for line in done.stdout.splitlines() if "gone" in line)
+    assert done.returncode == 1
+    assert finding.startswith("problem ")
+    assert finding.endswith("thv config unset secrets.provider")
+
+
+def test_a_chosen_plugin_that_is_disabled_fails_the_check(machine: Any) -> None:
+    machine.thv("config", "set", "disabled", "runtime:sandbox")
+    done = machine.thv("plugins", "check")
+    assert done.returncode == 1
+    assert "runtime chooses it: the runtime 'sandbox' of thv-sandbox 0.1.0 is refused" in done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from thv_core.spi import Builder, PackageRoot, PackageSpec, Progress, Surroundings
-from thv_packages.disk import disk_errors
+from thv_packages.disk import disk_errors, private_folder
 from thv_packages.executables import command
 from thv_packages.index import Index
 from thv_packages.interpreter import identity, inspect
@@ -54,6 +54,7 @@ class UvxBuilder(Builder):
         requirement = exact(package)
         shelf = Shelf(self._cache, identity(self._python))
         with disk_errors(requirement):
+            private_folder(self._cache)
             found = shelf.find(requirement)
             root = found or self._prepare(requirement, shelf, report)
         text = f"{counted(root.packages)}, {max(1, round(root.size / 1_000_000))} MB{', already here' if found else ''}"

@@ -34,6 +34,7 @@ def command(tree: Path, packages: Path, requirement: Requirement) -> tuple[str, 
         raise PreparationFailed(
             f"{requirement.line} offers several executables, none named {requirement.name}",
             evidence=[names],
+            hint="Only an executable named like its package is started. Look for a package named like one of these.",
         )
     return (str(tree / "bin" / "python"), str(chosen[0])) if _is_python(chosen[0]) else (str(chosen[0]),)
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from thv_core.errors import PreparationFailed, ThvError, Unavailable
+from thv_packages.index_name import IndexName, index_name
 from thv_packages.interpreter import Interpreter
 from thv_packages.process import Finished, Program, passed_environment
 from thv_packages.refusal import refusal
-from thv_packages.requirement import Requirement
+from thv_packages.requirement import SCHEME, Requirement
+from thv_packages.trust import trust
 
 __all__ = ["Index"]
 
@@ -31,13 +33,18 @@ class Index:
     """The package index as the user's environment names it (``UV_*``), with a cache of its own."""
 
     def __init__(self, cache: Path, environment: Mapping[str, str]) -> None:
-        self._cache = cache
         self._environment = {
             **_PATIENCE,
+            **trust(environment),
             **passed_environment(environment),
             **_SETTINGS,
             "UV_CACHE_DIR": str(cache / "uv"),
         }
+
+    @property
+    def name(self) -> IndexName:
+        """How the index is called; another than PyPI may be configured at any time."""
+        return index_name(self._environment)
 
     def newest(self, requirement: Requirement, python: str, prepared: Sequence[Requirement]) -> str:
         """Return the newest version that has a wheel for this interpreter.
@@ -50,7 +57,11 @@ class Index:
         finished = self._compile(requirement, python, ("--no-deps",), prepared)
         pinned = re.search(rf"^{re.escape(requirement.name)}(?:\[.*\])?==(\S+)", finished.output, re.MULTILINE)
         if pinned is None:
-            raise PreparationFailed(f"uv names no version of {requirement.label}", evidence=finished.output.split()[:3])
+            raise PreparationFailed(
+                f"uv names no version of {requirement.label}",
+                evidence=finished.output.split()[:3],
+                hint=f"Name the version:  thv run {SCHEME}://{requirement.label}@VERSION",
+            )
         return pinned[1]
 
     def lock(self, requirement: Requirement, interpreter: Interpreter, prepared: Sequence[Requirement]) -> str:
@@ -71,31 +82,33 @@ class Index:
         """
         finished = self._run((*_INSTALL, str(lock), "--python", str(python)), "", _INSTALL_SECONDS, (keep,))
         if finished.status:
-            raise _explained(requirement, finished, ())
+            raise self._explained(requirement, finished, ())
 
     def _compile(
         self, requirement: Requirement, python: str, options: Sequence[str], prepared: Sequence[Requirement]
     ) -> Finished:
         finished = self._run((*_COMPILE, *options, "--python", python), requirement.line, _RESOLVE_SECONDS, ())
         if finished.status:
-            raise _explained(requirement, finished, prepared)
+            raise self._explained(requirement, finished, prepared)
         return finished
 
     def _run(self, arguments: Sequence[str], text: str, seconds: float, keep: tuple[int, ...]) -> Finished:
         return Program(
             (_uv(), *arguments),
-            directory=str(self._cache),
+            # uv reads settings from the folders above the one it starts in, and none of those concerns thv.
+            directory="/",
             seconds=seconds,
             environment=self._environment,
             text=text,
             keep=keep,
         ).run()
 
-
-def _explained(requirement: Requirement, finished: Finished, prepared: Sequence[Requirement]) -> ThvError:
-    if finished.timed_out:
-        return Unavailable(f"PyPI did not deliver {requirement.label} in time", hint="Check the network and try again.")
-    return refusal(requirement, finished.errors, prepared)
+    def _explained(self, requirement: Requirement, finished: Finished, prepared: Sequence[Requirement]) -> ThvError:
+        index = self.name.subject
+        if finished.timed_out:
+            late = f"{index} did not deliver {requirement.label} in time"
+            return Unavailable(late, hint="Check the network and try again.")
+        return refusal(requirement, finished.errors, prepared, index)
 
 
 def _uv() -> str:

@@ -88,7 +88,11 @@ class Program:
                 start_new_session=True,
             )
         except OSError as error:
-            raise PreparationFailed(f"{self.arguments[0]} cannot be started: {error.strerror}") from error
+            raise PreparationFailed(
+                f"{self.arguments[0]} cannot be started: {error.strerror}",
+                evidence=[str(error.filename)] if error.filename else (),
+                hint="Check that the path is there and may be used.",
+            ) from error
         try:
             return process.wait(self.seconds)
         except subprocess.TimeoutExpired:
@@ -105,5 +109,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def passed_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what programs that prepare a package may know of the user's environment."""
-    return {name: value for name, value in environment.items() if _PASSED.fullmatch(name)}
+    """Return what programs that prepare a package may know of the user's environment; uv refuses empty variables."""
+    return {name: value for name, value in environment.items() if value and _PASSED.fullmatch(name)}

@@ -16,46 +16,61 @@ _LONGEST_MESSAGE = 65536
 _MOST_LINES = 8
 _LONGEST_LINE = 400
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]{1,2000}@")
+_OPTION = re.compile(r"(?<![\w-])--[a-z]")
+_HOST = re.compile(r"https?://(?:\*\*\*@)?([^/\s]{1,200})")
 _LABEL = re.compile(r"^\s*(?:error|cause|hint|warning):\s*")
 
 
 @dataclass(frozen=True)
 class _Refused:
-    """What was asked for, uv's message and lines without credentials, and what is prepared."""
+    """What was asked for, uv's message and lines without credentials, what is prepared, and who was asked."""
 
     requirement: Requirement
     message: str
     prepared: tuple[Requirement, ...]
+    index: str
 
     @property
     def evidence(self) -> list[str]:
+        """The lines of uv, but not its advice to use an option of its own, which a user of thv cannot follow."""
         lines = (_LABEL.sub("", line).strip()[:_LONGEST_LINE] for line in self.message.splitlines())
-        return [line for line in lines if line][:_MOST_LINES]
+        return [line for line in lines if line and not _OPTION.search(line)][:_MOST_LINES]
 
     @property
     def here(self) -> str:
-        """How to run a prepared version of the package, or an empty string."""
+        """How to run a prepared version of the package, which needs no index, or an empty string."""
         return next(
             (
-                f"thv run {each.reference} needs no network"
+                f"Prepared here already:  thv run {each.reference}"
                 for each in self.prepared
                 if each.name == self.requirement.name
             ),
             "",
         )
 
+    @property
+    def newest(self) -> str:
+        """The command that runs the newest version."""
+        return f"thv run {SCHEME}://{self.requirement.label}"
 
-def refusal(requirement: Requirement, message: str, prepared: Sequence[Requirement]) -> ThvError:
+    @property
+    def another(self) -> str:
+        """How to try a version that was not asked for."""
+        return f"Try the newest:  {self.newest}" if self.requirement.version else f"Try another:  {self.newest}@VERSION"
+
+
+def refusal(requirement: Requirement, message: str, prepared: Sequence[Requirement], index: str) -> ThvError:
     """Return the error that uv's ``message`` stands for.
 
     :param prepared: what this machine has, newest first: it needs no index, and its names may be what was meant.
+    :param index: how the index that was asked is called.
     """
-    refused = _Refused(requirement, _CREDENTIALS.sub("***@", message[:_LONGEST_MESSAGE]), tuple(prepared))
+    refused = _Refused(requirement, _CREDENTIALS.sub("***@", message[:_LONGEST_MESSAGE]), tuple(prepared), index)
     for pattern, explain in _REASONS:
         found = re.search(pattern.replace("NAME", re.escape(requirement.name)), refused.message)
         if found:
             return explain(refused, found)
-    return PreparationFailed(f"{requirement.line} cannot be installed", evidence=refused.evidence)
+    return PreparationFailed(f"{requirement.line} cannot be installed", evidence=refused.evidence, hint=refused.another)
 
 
 def _damaged(refused: _Refused, found: re.Match[str]) -> ThvError:
@@ -67,14 +82,23 @@ def _damaged(refused: _Refused, found: re.Match[str]) -> ThvError:
     )
 
 
+def _untrusted(refused: _Refused, found: re.Match[str]) -> ThvError:
+    host = _HOST.search(refused.message)
+    return Unavailable(
+        f"{refused.index}'s certificate is not trusted here",
+        evidence=[f"{host[1]}: {found['why']}" if host else found["why"]],
+        hint="Set SSL_CERT_FILE to your CA bundle, then:  thv serve --stop",
+    )
+
+
 def _unavailable(refused: _Refused, found: re.Match[str]) -> ThvError:
     del found
     requirement = refused.requirement
     missing = "is not prepared" if requirement.version else "was asked for without a version"
     return Unavailable(
-        f"PyPI does not answer, and {requirement.line} {missing}",
+        f"{refused.index} does not answer, and {requirement.line} {missing}",
         evidence=refused.evidence,
-        hint=refused.here or "Check the network, the proxy variables, SSL_CERT_FILE and UV_DEFAULT_INDEX.",
+        hint=refused.here or "Check the network, HTTPS_PROXY and UV_DEFAULT_INDEX; after a change:  thv serve --stop",
     )
 
 
@@ -82,15 +106,18 @@ def _no_package(refused: _Refused, found: re.Match[str]) -> ThvError:
     del found
     name = refused.requirement.name
     likely = meant(name, (each.name for each in refused.prepared))
-    return PackageNotFound(f"PyPI has no package {name}", hint=f"Did you mean {likely}?" if likely else "")
+    return PackageNotFound(
+        f"{refused.index} has no package {name}",
+        hint=f"Did you mean {likely}?" if likely else "Check the spelling, or name the index with UV_DEFAULT_INDEX.",
+    )
 
 
 def _no_version(refused: _Refused, found: re.Match[str]) -> ThvError:
     del found
     requirement = refused.requirement
     return PackageNotFound(
-        f"PyPI has no version {requirement.version} of {requirement.name}",
-        hint=refused.here or f"thv run {SCHEME}://{requirement.label} takes the newest version",
+        f"{refused.index} has no version {requirement.version} of {requirement.name}",
+        hint=f"The newest:  {refused.newest}",
     )
 
 
@@ -129,6 +156,7 @@ _BOUND = r"[<>=~!]=?[\d.*]{1,20}"
 
 _REASONS: tuple[tuple[str, _Explain], ...] = (
     (r"(?i)hash mismatch", _damaged),
+    (r"(?P<why>invalid peer certificate[^\n]{0,300})", _untrusted),
     (r"Failed to fetch|Failed to download|Request failed|error sending request|network was disabled", _unavailable),
     (rf"(?<![\w.-])NAME{_EXTRAS} was not found in the", _no_package),
     (rf"no version of NAME{_EXTRAS}==", _no_version),

@@ -18,7 +18,9 @@ NEWEST = ""
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _FORM = re.compile(rf"{SCHEME}://(?P<name>{_NAME})(?:\[(?P<extras>{_NAME}(?:,{_NAME})*)\])?(?:@(?P<version>.*))?\Z")
 _LONGEST = 200
-_HINT = "Write uvx://NAME, uvx://NAME@VERSION or uvx://NAME[EXTRA]@VERSION, such as uvx://mcp-server-time."
+_HINT = f"Write {SCHEME}://PACKAGE, such as {SCHEME}://mcp-server-time."
+_EXTRA_HINT = f"Write {SCHEME}://PACKAGE[EXTRA], or {SCHEME}://PACKAGE[EXTRA]@VERSION."
+_VERSION_HINT = f"Write {SCHEME}://PACKAGE@VERSION, such as {SCHEME}://mcp-server-time@2026.10.19."
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ def parse(reference: str) -> Requirement:
     """
     match = _FORM.match(reference)
     if match is None or len(reference) > _LONGEST:
-        raise InvalidRequest(f"{reference[:_LONGEST]!r} does not name a package of PyPI", hint=_HINT)
+        raise InvalidRequest(
+            f"{reference[:_LONGEST]!r} does not name a Python package",
+            hint=_EXTRA_HINT if "[" in reference else _HINT,
+        )
     extras = sorted({_normalised(extra) for extra in (match["extras"] or "").split(",") if extra})
     version = match["version"]
     return Requirement(
@@ -69,7 +74,7 @@ def exact(package: PackageSpec) -> Requirement:
     """
     requirement = parse(package.reference)
     if not requirement.version:
-        raise InvalidRequest(f"{package.reference!r} has no exact version", hint=_HINT)
+        raise InvalidRequest(f"{package.reference!r} has no exact version", hint=_VERSION_HINT)
     return requirement
 
 
@@ -84,4 +89,4 @@ def _normalised_version(version: str, reference: str) -> str:
     try:
         return str(Version(version))
     except InvalidVersion:
-        raise InvalidRequest(f"{version!r} in {reference!r} is not a version", hint=_HINT) from None
+        raise InvalidRequest(f"{version!r} in {reference!r} is not a version", hint=_VERSION_HINT) from None

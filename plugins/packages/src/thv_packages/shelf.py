@@ -131,7 +131,10 @@ def _wait_for(descriptor: int) -> None:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > end:
-                raise TimedOut("another process has been preparing the same package for 20 minutes") from None
+                raise TimedOut(
+                    "another process has been preparing the same package for 20 minutes",
+                    hint="Run the command again when that process has ended.",
+                ) from None
             time.sleep(_POLL_SECONDS)
 
 

@@ -8,10 +8,10 @@ from typing import Self
 
 from thv_core.model.names import derived_name
 from thv_core.spi import PackageSpec, ServerEntry, ServerSource, Surroundings
-from thv_packages.disk import disk_errors
+from thv_packages.disk import disk_errors, private_folder
 from thv_packages.index import Index
 from thv_packages.interpreter import identity
-from thv_packages.requirement import SCHEME, parse
+from thv_packages.requirement import SCHEME, Requirement, parse
 from thv_packages.settings import chosen_python
 from thv_packages.shelf import Shelf
 
@@ -37,16 +37,26 @@ class UvxSource(ServerSource):
     def resolve(self, reference: str) -> ServerEntry:
         """Resolve a reference; see :meth:`thv_core.spi.ServerSource.resolve`.
 
+        The origin is the index that was asked, so an exact version has none.
+
         :raises PreparationFailed: besides, when no version of the package has a wheel for the interpreter.
         """
         requirement = parse(reference)
-        if not requirement.version:
-            shelf = Shelf(self._cache, identity(self._python))
-            with disk_errors(requirement):
-                version = self._index.newest(requirement, self._python, shelf.prepared())
-            requirement = dataclasses.replace(requirement, version=version)
-        return ServerEntry(
-            name=derived_name(requirement.reference),
-            package=PackageSpec(scheme=SCHEME, name=requirement.label, version=requirement.version),
-            origin="PyPI",
-        )
+        if requirement.version:
+            return _entry(requirement, origin="")
+        return _entry(self._newest(requirement), origin=self._index.name.origin)
+
+    def _newest(self, requirement: Requirement) -> Requirement:
+        shelf = Shelf(self._cache, identity(self._python))
+        with disk_errors(requirement):
+            private_folder(self._cache)
+            version = self._index.newest(requirement, self._python, shelf.prepared())
+        return dataclasses.replace(requirement, version=version)
+
+
+def _entry(requirement: Requirement, origin: str) -> ServerEntry:
+    return ServerEntry(
+        name=derived_name(requirement.reference),
+        package=PackageSpec(scheme=SCHEME, name=requirement.label, version=requirement.version),
+        origin=origin,
+    )

@@ -40,7 +40,8 @@ BUNDLED_HASHES: Mapping[str, Mapping[str, str]] = {
 
 _OLDEST = (0, 8)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
-_SECONDS = 10.0
+_BINDING = "--bind-fd"
+_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,24 @@ def chosen(search_path: str, machine: str) -> Bubblewrap:
 
 
 def system(search_path: str) -> Bubblewrap | None:
-    """Return the system's bubblewrap, or ``None`` when there is none that is recent enough and not setuid."""
+    """Return the system's bubblewrap, or ``None`` when there is none that is recent enough and not setuid.
+
+    Recent enough is one that binds descriptors (0.10, or an older one that its distribution mended, CVE-2024-42472):
+    a path may lead elsewhere by the time it is bound.
+    """
     found = shutil.which("bwrap", path=search_path)
     if found is None:
         return None
     path = os.path.realpath(found)
     status = Path(path).stat()
     # A setuid bubblewrap refuses --disable-userns, and would run as root what we ask of it.
-    version = "" if status.st_mode & stat.S_ISUID else _version(path, _stamp(status))
+    if status.st_mode & stat.S_ISUID:
+        return None
+    version = _answer(path, "--version", _stamp(status)).rpartition(" ")[2].strip()
     parsed = _VERSION.search(version)
     if parsed is None or (int(parsed[1]), int(parsed[2])) < _OLDEST:
+        return None
+    if _BINDING not in _answer(path, "--help", _stamp(status)).split():
         return None
     return Bubblewrap(path=path, version=version, origin="system")
 
@@ -130,10 +139,10 @@ def _sha256(path: str, stamp: Stamp) -> str:
 
 
 @lru_cache(maxsize=32)
-def _version(path: str, stamp: Stamp) -> str:
+def _answer(path: str, question: str, stamp: Stamp) -> str:
     del stamp
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run([path, question], capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.rpartition(" ")[2].strip()
+    return done.stdout

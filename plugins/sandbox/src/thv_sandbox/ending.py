@@ -19,9 +19,11 @@ from thv_sandbox.processes import (
     wait_for_end,
 )
 
-__all__ = ["abort", "end", "kill", "settle"]
+__all__ = ["KILL_SECONDS", "abort", "end", "kill", "settle"]
 
-_KILL_SECONDS = 5.0
+KILL_SECONDS = 5.0
+"""How long the end of what was killed is waited for; :func:`abort` takes no longer in all."""
+
 _RECORD_SECONDS = 1.0
 _INTERVAL = 0.005
 
@@ -54,7 +56,7 @@ def settle(instance: Instance) -> None:
 def kill(process: ProcessIdentity) -> None:
     """Kill a process and wait until it has ended, bounded; killing the first of a namespace kills all in it."""
     send_signal(process, signal.SIGKILL)
-    wait_for_end((process,), _KILL_SECONDS)
+    wait_for_end((process,), KILL_SECONDS)
 
 
 def abort(files: DeploymentFiles) -> None:
@@ -64,18 +66,24 @@ def abort(files: DeploymentFiles) -> None:
     gate itself tells when nobody does, so no process can slip between two looks at the list of processes. The caller
     holds the lock of the workload, so no start is under way.
     """
+    deadline = time.monotonic() + KILL_SECONDS
     instance = files.read()
-    if instance is not None:
-        end(instance, 0.0)
-    deadline = time.monotonic() + _KILL_SECONDS
+    if instance is not None and instance.boot == boot_identity():
+        _kill_all((instance.server, instance.monitor), deadline)
     while _held(files) and time.monotonic() < deadline:
-        for process in holders(files.gate):
-            kill(process)
-            reap(process)
+        _kill_all(holders(files.gate), deadline)
         time.sleep(_INTERVAL)
     # The gate is the only way to find what cannot be killed now, so it stays until that is gone.
     if not _held(files):
         files.delete()
+
+
+def _kill_all(processes: tuple[ProcessIdentity, ...], deadline: float) -> None:
+    for process in processes:
+        send_signal(process, signal.SIGKILL)
+    for process in processes:
+        wait_for_end((process,), deadline - time.monotonic())
+        reap(process)
 
 
 def _wait_for_server(instance: Instance, grace: float) -> None:

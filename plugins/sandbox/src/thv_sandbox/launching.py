@@ -19,18 +19,19 @@ import msgspec
 
 from thv_core.errors import StartFailed
 from thv_core.model.plan import DeploymentPlan
-from thv_core.model.profile import Grant
 from thv_sandbox.descriptors import memory_file, opened
 from thv_sandbox.ending import abort, kill
+from thv_sandbox.grants import opened_source
 from thv_sandbox.instances import DeploymentFiles, Instance
 from thv_sandbox.logs import last_lines
 from thv_sandbox.processes import ProcessIdentity, alive, boot_identity, children, command_name, identity, reap
 from thv_sandbox.view import Host, arguments, data_files
 
-__all__ = ["Launch", "launch"]
+__all__ = ["START_SECONDS", "Launch", "launch"]
 
-_REPORT_SECONDS = 20.0
-_EXECUTE_SECONDS = 20.0
+START_SECONDS = 15.0
+"""How long one start may wait: for what an interrupted one left, for the sandbox, and for the command, in all."""
+
 _INTERVAL = 0.002
 _EVIDENCE_LINES = 10
 _PROGRAM = "bwrap"
@@ -41,13 +42,12 @@ _LIMITS = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 1024}
 class Launch:
     """Everything that one start needs.
 
-    ``grants`` have resolved sources, ``environment`` is the whole one of the server, ``program`` is the path of
-    bubblewrap, ``seccomp`` is the filter program.
+    ``environment`` is the whole one of the server, ``program`` is the path of bubblewrap, ``seccomp`` is the filter
+    program.
     """
 
     plan: DeploymentPlan
     host: Host
-    grants: tuple[Grant, ...]
     environment: Mapping[str, str] = field(repr=False)
     program: str
     seccomp: bytes = field(repr=False)
@@ -55,7 +55,11 @@ class Launch:
 
 @dataclass(frozen=True)
 class _Descriptors:
-    """What is open during a start; ``data`` maps the paths of small files in the view to their content."""
+    """What is open during a start.
+
+    ``data`` maps the paths of small files in the view to their content, ``sources`` the targets of grants to what is
+    bound there.
+    """
 
     stdin: int
     stdout: int
@@ -64,23 +68,28 @@ class _Descriptors:
     status: int
     seccomp: int
     data: Mapping[str, int]
+    sources: Mapping[str, int]
 
     @property
     def passed(self) -> tuple[int, ...]:
         """Those that bubblewrap inherits beside its standard streams, and closes before the server runs."""
-        return (self.gate, self.status, self.seccomp, *self.data.values())
+        return (self.gate, self.status, self.seccomp, *self.data.values(), *self.sources.values())
 
 
 def launch(start: Launch, files: DeploymentFiles) -> Instance:
-    """Start the server and return once it executes; the caller holds the lock of the workload.
+    """Start the server and return once it executes, clearing first what an interrupted start of it left.
+
+    The caller holds the lock of the workload.
 
     :raises StartFailed: when bubblewrap or the command could not be started; nothing is left then.
     """
+    deadline = time.monotonic() + START_SECONDS
+    abort(files)
     try:
         files.create()
         with _open(start, files) as descriptors:
-            instance = _released(start, files, descriptors)
-        _await_execution(instance, files)
+            instance = _released(start, files, descriptors, deadline)
+        _await_execution(instance, files, deadline)
     except (OSError, ValueError) as error:
         abort(files)
         raise StartFailed(f"the sandbox could not be started: {error}") from error
@@ -90,10 +99,10 @@ def launch(start: Launch, files: DeploymentFiles) -> Instance:
     return instance
 
 
-def _released(start: Launch, files: DeploymentFiles, descriptors: _Descriptors) -> Instance:
+def _released(start: Launch, files: DeploymentFiles, descriptors: _Descriptors, deadline: float) -> Instance:
     monitor = _spawn(start, descriptors)
     try:
-        server = _reported_server(monitor, files)
+        server = _reported_server(monitor, files, deadline)
     except StartFailed:
         kill(monitor)
         reap(monitor)
@@ -132,15 +141,14 @@ def _spawn(start: Launch, descriptors: _Descriptors) -> ProcessIdentity:
 def _command(start: Launch, descriptors: _Descriptors) -> list[str]:
     return [
         start.program,
-        *arguments(start.plan, start.host, start.grants, descriptors.data),
+        *arguments(start.plan, start.host, descriptors.data, descriptors.sources),
         *("--seccomp", str(descriptors.seccomp), "--json-status-fd", str(descriptors.status)),
         *("--block-fd", str(descriptors.gate), "--"),
         *start.plan.command,
     ]
 
 
-def _reported_server(monitor: ProcessIdentity, files: DeploymentFiles) -> ProcessIdentity:
-    deadline = time.monotonic() + _REPORT_SECONDS
+def _reported_server(monitor: ProcessIdentity, files: DeploymentFiles, deadline: float) -> ProcessIdentity:
     while time.monotonic() < deadline:
         running = alive(monitor)
         server = identity(files.child_pid())
@@ -159,10 +167,9 @@ def _limit(server: ProcessIdentity) -> None:
         resource.prlimit(server.pid, limit, (bound, bound))
 
 
-def _await_execution(instance: Instance, files: DeploymentFiles) -> None:
+def _await_execution(instance: Instance, files: DeploymentFiles, deadline: float) -> None:
     """Wait until the command executes: then a child of the sandbox's first process is no longer bubblewrap."""
     command = f"the command of {instance.deployment.workload}"
-    deadline = time.monotonic() + _EXECUTE_SECONDS
     while time.monotonic() < deadline:
         running = alive(instance.monitor)
         if files.exit_code() is not None or any(map(_executes, children(instance.server.pid))):
@@ -170,7 +177,7 @@ def _await_execution(instance: Instance, files: DeploymentFiles) -> None:
         if not running:
             raise _failure(f"{command} could not be executed", files)
         time.sleep(_INTERVAL)
-    raise _failure(f"{command} was not executed within {_EXECUTE_SECONDS:g} seconds", files)
+    raise _failure(f"{command} was not executed within {START_SECONDS:g} seconds", files)
 
 
 def _executes(process: ProcessIdentity) -> bool:
@@ -195,4 +202,5 @@ def _open(start: Launch, files: DeploymentFiles) -> Generator[_Descriptors]:
                 path: stack.enter_context(memory_file(content))
                 for path, content in data_files(start.plan, start.host).items()
             },
+            sources={grant.target: stack.enter_context(opened_source(grant)) for grant in start.plan.grants},
         )

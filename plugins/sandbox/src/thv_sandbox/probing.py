@@ -16,7 +16,7 @@ from thv_sandbox.view import ISOLATION
 
 __all__ = ["installed", "look", "trial"]
 
-_SECONDS = 10.0
+_SECONDS = 5.0
 _SETTINGS = (
     "user.max_user_namespaces",
     "kernel.unprivileged_userns_clone",

@@ -22,7 +22,7 @@ from thv_core.spi.drivers import Surroundings
 from thv_core.spi.runtimes import Observed, ObservedState, Probe, Runtime, RuntimeCapabilities
 from thv_sandbox.binary import Bubblewrap
 from thv_sandbox.ending import abort, end, kill, settle
-from thv_sandbox.grants import resolved_grants
+from thv_sandbox.grants import check_grants
 from thv_sandbox.hosts import this_host
 from thv_sandbox.instances import DeploymentFiles, Instance, Instances
 from thv_sandbox.launching import Launch, launch
@@ -34,9 +34,8 @@ from thv_sandbox.view import environment
 
 __all__ = ["SandboxRuntime"]
 
-_DEPLOY_SECONDS = 60.0
-_REMOVE_SECONDS = 60.0
-_OBSERVE_SECONDS = 0.5
+_DEPLOY_SECONDS = 6.0
+_REMOVE_SECONDS = 30.0
 
 
 class SandboxRuntime(Runtime):
@@ -46,7 +45,7 @@ class SandboxRuntime(Runtime):
 
     def __init__(self, surroundings: Surroundings, choose: Callable[[], Bubblewrap] | None = None) -> None:
         """Keep deployments below ``surroundings.state``; ``choose`` returns the bubblewrap to use, on each use."""
-        self._state = surroundings.state
+        self._forbidden = (*surroundings.forbidden, surroundings.state)
         self._instances = Instances(surroundings.state)
         self._choose = choose or partial(
             installed, surroundings.environment.get("PATH", os.defpath), platform.machine()
@@ -84,20 +83,15 @@ class SandboxRuntime(Runtime):
         start = self._start(plan)
         files = self._instances.files(plan.deployment)
         with self._instances.locked(plan.deployment.workload, _DEPLOY_SECONDS):
-            instance = files.read()
-            if instance is None or not instance.started:
-                abort(files)
-                instance = launch(start, files)
+            instance = _whole(files) or launch(start, files)
             return _observed(instance, files)
 
     def stop(self, deployment: Deployment, grace: float) -> None:
         """Send SIGTERM, wait, send SIGKILL."""
-        files = self._instances.files(deployment)
-        instance = files.read()
-        if instance is not None and instance.started:
-            end(instance, grace)
-        elif files.directory.exists():
-            self._clear(deployment, _REMOVE_SECONDS)
+        if self._instances.files(deployment).directory.exists():
+            instance = self._started(deployment, _REMOVE_SECONDS)
+            if instance is not None:
+                end(instance, grace)
 
     def remove(self, deployment: Deployment) -> None:
         """Kill it and delete its directory."""
@@ -107,7 +101,7 @@ class SandboxRuntime(Runtime):
                 abort(files)
 
     def observe(self) -> Sequence[Observed]:
-        """Look at each directory; the log of each is kept from growing without bound on this occasion."""
+        """Look at each directory, waiting for nobody; the logs are kept from growing on this occasion."""
         found = [self._look(deployment) for deployment in self._instances.deployments()]
         self._instances.tidy()
         return [each for each in found if each]
@@ -139,10 +133,10 @@ class SandboxRuntime(Runtime):
 
     def _start(self, plan: DeploymentPlan) -> Launch:
         _refuse_network(plan.network)
+        check_grants(plan, self._forbidden)
         return Launch(
             plan=plan,
             host=this_host(),
-            grants=resolved_grants(plan, self._state),
             environment=environment(plan),
             program=self._usable().path,
             seccomp=filter_program(platform.machine()),
@@ -150,26 +144,29 @@ class SandboxRuntime(Runtime):
 
     def _look(self, deployment: Deployment) -> Observed | None:
         files = self._instances.files(deployment)
-        instance = files.read()
-        if instance is None or not instance.started:
-            instance = self._clear(deployment, _OBSERVE_SECONDS)
+        try:
+            instance = self._started(deployment, 0.0)
+        except TimedOut:
+            # Somebody holds the lock: this start is under way, not interrupted, unless it has succeeded just now.
+            instance = _whole(files)
         if instance is None:
             return None
         shorten(files)
         return _observed(instance, files)
 
-    def _clear(self, deployment: Deployment, seconds: float) -> Instance | None:
-        """Clean up an interrupted start; while somebody holds the lock it is under way, not interrupted."""
+    def _started(self, deployment: Deployment, seconds: float) -> Instance | None:
+        """Return the instance of a deployment that started, or clean up the start that was interrupted.
+
+        :raises TimedOut: when it has not started, and somebody holds the lock for so long.
+        """
         files = self._instances.files(deployment)
-        try:
+        instance = _whole(files)
+        if instance is None:
             with self._instances.locked(deployment.workload, seconds):
-                instance = files.read()
-                if instance is not None and instance.started:
-                    return instance
-                abort(files)
-        except TimedOut:
-            pass
-        return None
+                instance = _whole(files)
+                if instance is None:
+                    abort(files)
+        return instance
 
 
 def _refuse_network(network: Network) -> None:
@@ -180,6 +177,12 @@ def _refuse_network(network: Network) -> None:
             f"the sandbox cannot open the network yet: the profile asks to reach {wanted}",
             hint="Run it without network: --permission-profile none",
         )
+
+
+def _whole(files: DeploymentFiles) -> Instance | None:
+    """Return the instance, or ``None`` while its start is not finished."""
+    instance = files.read()
+    return instance if instance is not None and instance.started else None
 
 
 def _state(instance: Instance, files: DeploymentFiles) -> ObservedState:

@@ -128,25 +128,23 @@ def check_targets(plan: DeploymentPlan) -> None:
         _check_writable(grant, plan.grants)
 
 
-def arguments(
-    plan: DeploymentPlan, host: Host, grants: Iterable[Grant], descriptors: Mapping[str, int]
-) -> tuple[str, ...]:
+def arguments(plan: DeploymentPlan, host: Host, data: Mapping[str, int], sources: Mapping[str, int]) -> tuple[str, ...]:
     """Return the arguments that make the view of ``plan``, without the command.
 
-    :param grants: the grants of the plan with resolved sources.
-    :param descriptors: for each path of :func:`data_files` a descriptor with its content.
+    :param data: for each path of :func:`data_files` a descriptor with its content.
+    :param sources: for the target of each grant the open descriptor of its source.
     """
     return (
         *ISOLATION,
         *("--hostname", _hostname(plan)),
         *_system(host),
-        *(word for path, number in descriptors.items() for word in ("--ro-bind-data", str(number), path)),
+        *(word for path, number in data.items() for word in ("--ro-bind-data", str(number), path)),
         # Without any capability, the host's uid 0 may still write what root owns in /proc/sys, such as core_pattern.
         *("--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"),
         *("--size", _PRIVATE_SIZE, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),  # noqa: S108 - the server's own
         *(word for path in _PRIVATE for word in ("--size", _PRIVATE_SIZE, "--tmpfs", path)),
         *(word for path in _package_paths(plan) for word in ("--ro-bind", path, path)),
-        *_granted(grants),
+        *_granted(plan.grants, sources),
         *("--chdir", HOME, "--remount-ro", "/"),
     )
 
@@ -159,9 +157,10 @@ def _system(host: Host) -> Iterable[str]:
         yield from ("--ro-bind-try", path, path)
 
 
-def _granted(grants: Iterable[Grant]) -> Iterable[str]:
+def _granted(grants: Iterable[Grant], sources: Mapping[str, int]) -> Iterable[str]:
     for grant in sorted(grants, key=lambda each: each.target):
-        yield from ("--bind" if grant.writable else "--ro-bind", grant.source, grant.target)
+        # Bubblewrap compares what it mounted with the descriptor, and ends when somebody exchanged it meanwhile.
+        yield from ("--bind-fd" if grant.writable else "--ro-bind-fd", str(sources[grant.target]), grant.target)
 
 
 def _package_paths(plan: DeploymentPlan) -> tuple[str, ...]:

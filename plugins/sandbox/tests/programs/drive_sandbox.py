@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from thv_core.errors import ThvError
 from thv_core.spi import Deployment, DeploymentPlan, ObservedState, Surroundings
 from thv_sandbox import binary, launching
 from thv_sandbox.instances import DeploymentFiles
@@ -58,6 +59,15 @@ def run_to_its_end(order):
     return {"exit_code": ended[0].exit_code if ended else "still running", "log": log}
 
 
+def refused(order):
+    """Return the error with which a plan is refused, as a document."""
+    try:
+        constructed(order).prepare(msgspec.convert(order["plan"], DeploymentPlan), print)
+    except ThvError as error:
+        return error.document()
+    return {}
+
+
 def life(order, generation):
     plan = msgspec.convert(order["plan"], DeploymentPlan)
     deployment = Deployment(workload=plan.deployment.workload, generation=generation)
@@ -80,8 +90,10 @@ def aftermath(order, plan):
     fresh = constructed(order)
     listed = fresh.observe()
     marker = order["plan"]["deployment"]["workload"]
+    folder = Path(order["folder"]) / "state" / marker
+    # What the starter was just about to execute inherited its lock for that moment; the next look cleans up then.
+    forgotten = bool(listed) or eventually(lambda: not fresh.observe() and not folder.exists(), 3.0)
     quiet = bool(listed) or eventually(lambda: not strays(marker), 3.0)
-    forgotten = bool(listed) or not (Path(order["folder"]) / "state" / marker).exists()
     running = all(each.state is ObservedState.RUNNING for each in listed)
     fresh.remove(plan.deployment)
     left = [] if eventually(lambda: not strays(marker), 3.0) else strays(marker)
@@ -185,7 +197,7 @@ def executed_anew(order):
 
 ACTIONS = {
     action.__name__: action
-    for action in (run_to_its_end, killed_at_random, killed_after_each_step, raced, executed_anew)
+    for action in (run_to_its_end, refused, killed_at_random, killed_after_each_step, raced, executed_anew)
 }
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from thv_core.errors import NotReady, ThvError, Unavailable, error_from_document
 from thv_core.state.configuration import ConfigurationFile
@@ -16,23 +16,45 @@ from thv_core.state.files import connect_unix
 from thv_core.state.paths import Paths
 from thv_supervisor.installations import HEADER, installation
 from thv_supervisor.launching import launch
+from thv_supervisor.wire import NOTICE
 
 __all__ = ["ControlClient"]
 
-NOTICE = "x-thv-notice"
-PREFIX = "/api/v1beta"
 PATIENCE = 30.0
-"""Seconds in which control must answer once it was started or replaced."""
+"""Seconds in which control must begin to answer once it was started or replaced."""
+
+ANSWER = 30.0
+"""Seconds that the answer to an ordinary call may take."""
+
+INSISTENCE = 8.0
+"""Seconds after which an environment whose control does not start loses its place to the caller's."""
+
+BRISK = 1.0
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, paths: Paths) -> None:
+    """``sent`` tells whether a request may have reached control."""
+
+    def __init__(self, paths: Paths, limit: float | None) -> None:
         super().__init__("control")
         self._paths = paths
+        self._limit = limit
+        self.sent = False
 
     def connect(self) -> None:
         """Connect to the control socket."""
         self.sock = connect_unix(self._paths.control_socket)
+        self.sock.settimeout(self._limit)
+        self.sent = True
+
+
+class _Call(NamedTuple):
+    """One request; ``limit`` is how many seconds of silence it bears, for ever when ``None``."""
+
+    method: str
+    path: str
+    body: object = None
+    limit: float | None = None
 
 
 class ControlClient:
@@ -44,18 +66,19 @@ class ControlClient:
         self._header = installation().header()
         self._said: set[str] = set()
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    def call(self, method: str, path: str, limit: float = ANSWER) -> Any:
         """Return the decoded JSON answer, or ``None`` for an empty one.
 
+        :param limit: seconds that the answer may take.
         :raises ThvError: the error that control answered with.
         """
-        with _whole(), self._answered(method, path, body) as response:
+        with _whole(), self._answered(_Call(method, path, limit=limit)) as response:
             text = response.read()
         return json.loads(text) if text else None
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """Yield the pieces of a streamed text as they arrive."""
-        with _whole(), self._answered("GET", path, None) as response:
+        with _whole(), self._answered(_Call("GET", path)) as response:
             while chunk := response.read1(1 << 16):
                 yield chunk
 
@@ -66,28 +89,31 @@ class ControlClient:
 
         :raises ThvError: the error that control answered with, or that ended the story.
         """
+        call = _Call(method, path, body)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            for document in self._told(method, path, body):
-                deadline = time.monotonic() + PATIENCE
+            began = time.monotonic()
+            for document in self._told(call):
                 if "error" in document:
                     raise error_from_document(document["error"])
                 yield document
                 if "ready" in document:
                     return
+            if time.monotonic() - began > BRISK:
+                deadline = time.monotonic() + PATIENCE
         raise Unavailable("control ends before it tells how it went", hint="thv list shows what is running.")
 
-    def _told(self, method: str, path: str, body: object) -> Iterator[dict[str, Any]]:
+    def _told(self, call: _Call) -> Iterator[dict[str, Any]]:
         try:
-            with self._answered(method, path, body) as response:
+            with self._answered(call) as response:
                 while line := response.readline():
                     yield json.loads(line)
         except (OSError, http.client.HTTPException, json.JSONDecodeError):
             return
 
     @contextmanager
-    def _answered(self, method: str, path: str, body: object) -> Generator[http.client.HTTPResponse]:
-        connection, response = self._persistently(method, path, body)
+    def _answered(self, call: _Call) -> Generator[http.client.HTTPResponse]:
+        connection, response = self._persistently(call)
         try:
             if notice := response.headers.get(NOTICE):
                 self._say_once(notice)
@@ -97,33 +123,57 @@ class ControlClient:
         finally:
             connection.close()
 
-    def _persistently(self, method: str, path: str, body: object) -> tuple[_Connection, http.client.HTTPResponse]:
-        deadline = time.monotonic() + PATIENCE
+    def _persistently(self, call: _Call) -> tuple[_Connection, http.client.HTTPResponse]:
+        began = time.monotonic()
         pause = 0.02
-        while time.monotonic() < deadline:
+        repeated = False
+        while time.monotonic() < began + PATIENCE:
+            connection = _Connection(self._paths, call.limit)
             try:
-                return self._once(method, path, body)
+                response = self._once(connection, call)
+            except TimeoutError:
+                raise Unavailable(f"control did not answer within {call.limit:g} s", hint="thv serve --stop") from None
             except NotReady as error:
                 self._say_once(error.message)
             except (OSError, http.client.HTTPException):
-                ConfigurationFile(self._paths.config_file).load()
-                launch(self._paths)
+                repeated = repeated or connection.sent
+                self._start(began)
+            else:
+                if repeated and call.method == "DELETE" and response.status == 404:
+                    response.status = 202
+                return connection, response
             time.sleep(pause)
             pause = min(pause * 1.5, 0.25)
         raise self._unavailable()
+
+    def _start(self, began: float) -> None:
+        """Start the processes, or find out why they do not answer; ``began`` is when this caller began to wait."""
+        ConfigurationFile(self._paths.config_file).load()
+        waited = time.monotonic() - began
+        if waited > BRISK and (refusal := self._told_why(time.time() - waited)) is not None:
+            raise refusal
+        launch(self._paths, insist=waited > INSISTENCE)
+
+    def _told_why(self, since: float) -> ThvError | None:
+        """Return why control could not start, if it said so after the instant ``since``."""
+        try:
+            if self._paths.control_error.stat().st_mtime < since:
+                return None
+            return error_from_document(json.loads(self._paths.control_error.read_bytes()))
+        except (OSError, ValueError):
+            return None
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
             self._message(text)
 
-    def _once(self, method: str, path: str, body: object) -> tuple[_Connection, http.client.HTTPResponse]:
-        connection = _Connection(self._paths)
+    def _once(self, connection: _Connection, call: _Call) -> http.client.HTTPResponse:
         try:
             connection.request(
-                method,
-                path,
-                body=None if body is None else json.dumps(body).encode(),
+                call.method,
+                call.path,
+                body=None if call.body is None else json.dumps(call.body).encode(),
                 headers={HEADER: self._header, "content-type": "application/json"},
             )
             response = connection.getresponse()
@@ -132,13 +182,12 @@ class ControlClient:
         except BaseException:
             connection.close()
             raise
-        return connection, response
+        return response
 
     def _unavailable(self) -> ThvError:
-        lines: list[str] = []
-        if self._paths.supervisor_log.exists():
-            lines = self._paths.supervisor_log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-        return Unavailable("control does not answer", evidence=lines, hint=f"Its log: {self._paths.supervisor_log}")
+        log = self._paths.supervisor_log
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:] if log.exists() else []
+        return Unavailable("control does not answer", evidence=lines, hint=f"Its log: {log}")
 
 
 @contextmanager

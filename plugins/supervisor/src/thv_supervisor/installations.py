@@ -8,7 +8,7 @@ from dataclasses import asdict, astuple, dataclass
 from enum import StrEnum
 
 from thv_core import __version__
-from thv_core.loading.catalog import scan
+from thv_core.loading.catalog import Catalog, scan
 
 __all__ = ["HEADER", "Installation", "Verdict", "installation", "verdict"]
 
@@ -18,8 +18,9 @@ HEADER = "x-thv-installation"
 
 @dataclass(frozen=True)
 class Installation:
-    """An environment by its Python, the version of its core, and a fingerprint of every plugin in it."""
+    """An environment by its folder, a Python of it, the version of its core, and a fingerprint of its plugins."""
 
+    prefix: str
     interpreter: str
     version: str
     fingerprint: str
@@ -49,9 +50,10 @@ class Verdict(StrEnum):
     OUTRANK = "outrank"
 
 
-def installation() -> Installation:
-    """Return the installation of this process."""
-    return Installation(interpreter=sys.executable, version=__version__, fingerprint=scan().fingerprint)
+def installation(catalog: Catalog | None = None) -> Installation:
+    """Return the installation of this process, as it was when ``catalog`` was scanned, or as it is now."""
+    fingerprint = (catalog or scan()).fingerprint
+    return Installation(prefix=sys.prefix, interpreter=sys.executable, version=__version__, fingerprint=fingerprint)
 
 
 def verdict(own: Installation, caller: Installation) -> Verdict:
@@ -59,10 +61,9 @@ def verdict(own: Installation, caller: Installation) -> Verdict:
 
     The higher core version takes over; of equal ones, the caller's.
     """
-    if own == caller:
-        return Verdict.STAY
-    if own.interpreter == caller.interpreter:
-        return Verdict.RENEW
+    if own.prefix == caller.prefix:
+        same = (own.version, own.fingerprint) == (caller.version, caller.fingerprint)
+        return Verdict.STAY if same else Verdict.RENEW
     return Verdict.OUTRANK if _rank(own.version) > _rank(caller.version) else Verdict.YIELD
 
 

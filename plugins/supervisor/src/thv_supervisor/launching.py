@@ -12,6 +12,8 @@ from thv_supervisor.control.succession import name_interpreter
 
 __all__ = ["command", "is_supervised", "launch", "prepare"]
 
+LONGEST_LOG = 1 << 20
+
 
 def command(paths: Paths) -> list[str]:
     """Return the argument vector of the supervisor."""
@@ -36,12 +38,20 @@ def prepare(paths: Paths) -> None:
     name_interpreter(paths.interpreter, sys.executable)
 
 
-def launch(paths: Paths) -> None:
-    """Start a supervisor in a session of its own, unless there is one."""
+def launch(paths: Paths, insist: bool = False) -> None:
+    """Start a supervisor in a session of its own, unless there is one.
+
+    :param insist: whether the children of one that is there shall run under this Python from now on, because under
+        theirs they do not start.
+    """
     paths.ensure()
     if is_supervised(paths):
+        if insist:
+            prepare(paths)
         return
     prepare(paths)
+    if paths.supervisor_log.exists() and paths.supervisor_log.stat().st_size > LONGEST_LOG:
+        paths.supervisor_log.replace(paths.supervisor_log.with_suffix(".log.1"))
     log = os.open(paths.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         subprocess.Popen(

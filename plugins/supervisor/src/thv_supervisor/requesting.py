@@ -15,6 +15,7 @@ from thv_core.model.profile import BUILTIN_PROFILES, PermissionProfile, decode_p
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig, decode_run_config
 from thv_core.model.secret_reference import SHELL_PREFIX, SecretReference, secret_reference
+from thv_supervisor.network_variables import network_variables
 
 __all__ = ["request_from"]
 
@@ -47,6 +48,7 @@ def request_from(flags: Mapping[str, Any], environment: Mapping[str, str], direc
         permission_profile=profile,
         permission_profile_name_or_path=flags["profile"],
         shell_values=_shell_values(references, environment),
+        network=network_variables(environment),
     )
     plain: dict[str, object] = msgspec.to_builtins(request)
     return plain
@@ -67,12 +69,12 @@ def _config(flags: Mapping[str, Any], directory: Path) -> RunConfig | None:
 def _profile(name_or_path: str, directory: Path) -> PermissionProfile | None:
     if not name_or_path or name_or_path in BUILTIN_PROFILES:
         return BUILTIN_PROFILES.get(name_or_path)
-    path = directory / name_or_path
-    if not path.exists() and not re.search(r"[/.]", name_or_path):
+    if not re.search(r"[/.]", name_or_path):
         raise InvalidRequest(
-            f"there is no permission profile {name_or_path!r}", hint="Use none, network, or the path of a JSON file."
+            f"there is no permission profile {name_or_path!r}",
+            hint="Use none, network, or a file: ./team.json.",
         )
-    return decode_profile(_text(path, name_or_path), name_or_path)
+    return decode_profile(_text(directory / name_or_path, name_or_path), name_or_path)
 
 
 def _text(path: Path, name: str) -> str:
@@ -86,7 +88,7 @@ def _text(path: Path, name: str) -> str:
 def _pair(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not separator or not key:
-        raise InvalidRequest(f"--env {text!r} is not KEY=VALUE")
+        raise InvalidRequest(f"--env {text!r} is not KEY=VALUE", hint=f"Write --env {text or 'KEY'}=VALUE.")
     return key, value
 
 
@@ -98,8 +100,6 @@ def _volume(text: str, directory: Path) -> str:
         absolute = str((directory / Path(source).expanduser()).absolute())
     except RuntimeError:
         raise InvalidRequest(f"--volume {text}: there is no such home") from None
-    if not Path(absolute).exists():
-        raise InvalidRequest(f"--volume {text}: {absolute} does not exist")
     spelled = f"{absolute}{colon}{rest}"
     volume(spelled)
     return spelled

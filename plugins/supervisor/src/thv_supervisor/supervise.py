@@ -22,6 +22,7 @@ SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 STABLE = 10.0
 SLOWEST = 5.0
 GRACE = 15.0
+LOOK = 10.0
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -43,13 +44,20 @@ class Supervisor:
             self.reap()
             self.start()
             waiting = [self.due[name] - time.monotonic() for name in MODULES if name not in self.alive]
-            arrived = signal.sigtimedwait(SIGNALS, max(min(waiting, default=3600.0), 0.01))
+            arrived = signal.sigtimedwait(SIGNALS, max(min(waiting, default=LOOK), 0.01))
             number = arrived.si_signo if arrived else 0
-            if number in (signal.SIGTERM, signal.SIGINT):
+            if number in (signal.SIGTERM, signal.SIGINT) or self.is_homeless():
                 self.stop()
                 return
             if number == signal.SIGHUP:
                 self.succeed()
+
+    def is_homeless(self) -> bool:
+        """Tell whether the state directory was deleted or replaced: then nobody can find these processes again."""
+        try:
+            return not os.path.samestat(Path(self.state, "supervisor.lock").stat(), os.fstat(self.lock))
+        except OSError:
+            return True
 
     def start(self) -> None:
         """Start each child that is not alive and is due."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -203,6 +205,9 @@ class FakeLink:
     def route(self, workload: str) -> Route | None:
         return self._gateway.routes.get(workload)
 
+    def routed(self) -> list[str]:
+        return sorted(self._gateway.routes)
+
     async def publish(self, workload: str, route: Route | None) -> None:
         if self._gateway.routes.get(workload) == route:
             return
@@ -251,6 +256,7 @@ class Rig:
 
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
+        self._count_lives_from_one()
         self.fuse = Fuse()
         self.runtime = MemoryRuntime(self.fuse)
         self.processes = FakeRuntime(paths.state / "processes")
@@ -272,6 +278,11 @@ class Rig:
             },
             lambda name: Surroundings(state=paths.plugin_state(name), cache=paths.plugin_cache(name)),
         )
+
+    def _count_lives_from_one(self) -> None:
+        StateStore(self.paths.database).close()
+        with contextlib.closing(sqlite3.connect(self.paths.database)) as connection, connection:
+            connection.execute("UPDATE counters SET value = 0")
 
     def kernel(self) -> Kernel:
         return Kernel(self.paths, self.configuration, Catalog([]), self.drivers, self.hooks)
@@ -299,7 +310,7 @@ class Rig:
         reconciler = Reconciler(ground)
         try:
             await reconciler.adopt()
-            watching = asyncio.create_task(ground.observatory.watch(reconciler.runtimes))
+            watching = asyncio.create_task(ground.observatory.watch(reconciler.runtimes, reconciler.end_strays))
             yield reconciler
             assert self.fuse.blown.is_set() or not watching.done()
         finally:

@@ -81,6 +81,10 @@ def test_a_runtime_that_is_not_installed_is_unknown(rig: Any) -> None:
     asyncio.run(story())
 
 
+async def nothing_more(runtime: str) -> None:
+    """Do nothing after a look."""
+
+
 def test_a_runtime_that_hangs_delays_no_other(rig: Any) -> None:
     release = threading.Event()
 
@@ -93,7 +97,7 @@ def test_a_runtime_that_hangs_delays_no_other(rig: Any) -> None:
 
     async def story() -> None:
         observatory = Observatory(rig.drivers, DriverCalls(), lambda workload: None)
-        watching = asyncio.create_task(observatory.watch(lambda: ("hangs", "memory")))
+        watching = asyncio.create_task(observatory.watch(lambda: ("hangs", "memory"), nothing_more))
         await rig.until(lambda: observatory.sees("memory", "a") is not None)
         deploy(rig, "a", 1)
         await rig.until(lambda: observatory.sees("memory", "a"))

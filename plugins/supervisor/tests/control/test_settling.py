@@ -19,7 +19,7 @@ from thv_supervisor.control.settling import Settlement
 from thv_supervisor.control.succession import Handover
 from thv_supervisor.installations import Installation
 
-OWN = Installation(interpreter=sys.executable, version="0.5.0", fingerprint="own")
+OWN = Installation(prefix=sys.prefix, interpreter=sys.executable, version="0.5.0", fingerprint="own")
 
 
 class Watch:
@@ -76,7 +76,10 @@ def settled(settlement: Settlement, watch: Watch, header: str | None, replaced: 
 
 def caller(**changes: str) -> str:
     return Installation(
-        **({"interpreter": OWN.interpreter, "version": OWN.version, "fingerprint": "own"} | changes)
+        **(
+            {"prefix": OWN.prefix, "interpreter": OWN.interpreter, "version": OWN.version, "fingerprint": "own"}
+            | changes
+        )
     ).header()
 
 
@@ -98,7 +101,7 @@ def test_another_environment_takes_over_children_and_supervisor(
     settlement: Settlement, watch: Watch, rig: Any, tmp_path: Path
 ) -> None:
     other = str(tmp_path / "python")
-    said = settled(settlement, watch, caller(interpreter=other, version="0.10.0"), replaced=True)
+    said = settled(settlement, watch, caller(prefix="/elsewhere", interpreter=other, version="0.10.0"), replaced=True)
     assert "0.10.0" in said
     assert other in said
     assert watch.successions[0][0] == other
@@ -107,7 +110,9 @@ def test_another_environment_takes_over_children_and_supervisor(
 
 
 def test_an_older_environment_is_served_and_told(settlement: Settlement, watch: Watch) -> None:
-    said = settled(settlement, watch, caller(interpreter="/other", version="0.4.9"), replaced=False)
+    said = settled(
+        settlement, watch, caller(prefix="/elsewhere", interpreter="/other", version="0.4.9"), replaced=False
+    )
     assert "0.5.0" in said
     assert "newer than this 0.4.9" in said
     assert watch.signals == []

@@ -24,7 +24,7 @@ fish   thv completion fish > ~/.config/fish/completions/thv.fish
 
 
 @click.command(short_help="Print the completion script of a shell.", help=_HELP)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print the completion script of a shell."""

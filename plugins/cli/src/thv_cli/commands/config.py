@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from thv_cli.installation import configuration_file, installed_plugins
+from thv_cli.installation import CHOICES, configuration_file, installed_plugins, would_disable
 from thv_core.errors import NotFound
+from thv_core.loading.catalog import scan
+from thv_core.model.document import nearest
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
 
 __all__ = ["config"]
 
-_CHOICES = {
-    "gateway": ("gateway", "the gateway"),
-    "runtime": ("runtime", "the default runtime"),
-    "secrets.provider": ("secrets", "the secret store"),
-}
-"""The settings that choose a plugin: its kind, and what it then is."""
+_ROLES = {"gateway": "the gateway", "runtime": "the default runtime", "secrets.provider": "the secret store"}
+"""What a plugin is when a setting chooses it."""
+
+_PLUGINS = "plugins."
+"""What the key of every setting of a plugin begins with."""
 
 _FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to show it.")
 
 
 def _keys(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     del parameter
-    return [key for key in _settable(context.obj.environment) if key.startswith(incomplete)]
+    return [key for key in (*_settable(context.obj.environment), _PLUGINS) if key.startswith(incomplete)]
 
 
 def _values(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     del parameter
-    kind, _ = _CHOICES.get(context.params.get("key") or "", ("", ""))
-    ready = installed_plugins(context.obj.environment).ready(kind)
+    ready = installed_plugins(context.obj.environment).ready(CHOICES.get(context.params.get("key") or "", ""))
     return [plugin.name for plugin in ready if plugin.name.startswith(incomplete)]
 
 
@@ -71,7 +71,8 @@ def get(console: Console, key: str, form: str) -> None:
     console.line(_shown(value))
 
 
-@config.command("set")
+# A value may begin with a dash, and no option of this command does not begin with two.
+@config.command("set", context_settings={"ignore_unknown_options": True})
 @click.argument("key", shell_complete=_keys)
 @click.argument("value", shell_complete=_values)
 @click.pass_obj
@@ -81,12 +82,13 @@ def set_value(console: Console, key: str, value: str) -> None:
     A setting that chooses a plugin takes only one that is installed and may be loaded.
     """
     said = f"{key} is now {value}"
-    if key in _CHOICES and value:
-        kind, what = _CHOICES[key]
-        plugin = installed_plugins(console.environment).find(kind, value)
-        said = f"{value} is now {what} ({plugin.origin})"
+    if key in CHOICES and value:
+        plugin = installed_plugins(console.environment).find(CHOICES[key], value)
+        said = f"{value} is now {_ROLES[key]} ({plugin.origin})"
     configuration_file(console.environment).set(key, value)
     console.message(said)
+    for warning in _unmatched(key, value):
+        console.message(warning)
 
 
 @config.command()
@@ -96,6 +98,21 @@ def unset(console: Console, key: str) -> None:
     """Remove KEY from the settings, so that its default holds again."""
     configuration_file(console.environment).unset(key)
     console.message(f"{key} is not set any more")
+
+
+def _unmatched(key: str, value: str) -> Iterator[str]:
+    """Warn of names that no installed plugin has; it may still be installed later, so they are no errors."""
+    plugins = scan().plugins
+    if key == "disabled":
+        words = [word.strip() for word in value.strip("[] ").split(",")]
+        known = {name for plugin in plugins for name in (plugin.name, plugin.distribution)}
+        strangers = [word for word in words if word and not would_disable(word)]
+    else:
+        known = {plugin.name for plugin in plugins}
+        strangers = [key.split(".")[1]] if key.startswith(_PLUGINS) and key.split(".")[1] not in known else []
+    for name in strangers:
+        meant = nearest(name.rpartition(":")[2], sorted(known))
+        yield f"no installed plugin is named {name}{f'; did you mean {meant}?' if meant else ''}"
 
 
 def _settable(environment: Mapping[str, str]) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import click
 
-from thv_cli.installation import configuration_file, installed_plugins
+from thv_cli.installation import CHOICES, configuration_file, installed_plugins
+from thv_core.state.settings_keys import Configuration
 
 if TYPE_CHECKING:
     from thv_core.kernel import Kernel
@@ -51,11 +53,12 @@ def check(context: click.Context, form: str) -> None:
 
     Each is compared with its contract and constructed from its settings. The exit code is 1 if something is broken.
     """
-    from thv_core.loading.checking import Severity, check  # imports every plugin's contract
+    from thv_core.loading.checking import Choice, Severity, check  # imports every plugin's contract
 
     console: Console = context.obj
     kernel = _kernel(console.environment)
-    findings = check(kernel.catalog, kernel.drivers)
+    choices = [Choice(*choice) for choice in _choices(console.environment)]
+    findings = check(kernel.catalog, kernel.drivers, choices)
     if form == "json":
         console.document([_finding(each) for each in findings])
     elif findings:
@@ -88,9 +91,18 @@ def _kernel(environment: Mapping[str, str]) -> Kernel:
     return compose(environment, sys.platform)
 
 
+def _choices(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str, bool]]:
+    """Yield each setting that chooses a plugin: its key, the kind, the name, and whether that is the default."""
+    file = configuration_file(environment)
+    defaults = Configuration()
+    for setting, kind in CHOICES.items():
+        name = str(file.get(setting))
+        if name:
+            yield setting, kind, name, name == attrgetter(setting)(defaults)
+
+
 def _chosen(environment: Mapping[str, str]) -> set[tuple[str, str]]:
-    settings = configuration_file(environment).load()
-    return {("runtime", settings.runtime), ("secrets", settings.secrets.provider), ("gateway", settings.gateway)}
+    return {(kind, name) for _, kind, name, _ in _choices(environment)}
 
 
 def _row(plugin: Plugin, chosen: set[tuple[str, str]]) -> tuple[str, ...]:

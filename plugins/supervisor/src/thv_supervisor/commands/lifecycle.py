@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
 from thv_supervisor.commands.completing import workload_names
-from thv_supervisor.commands.run import follow
+from thv_supervisor.commands.run import ENDING, follow
+from thv_supervisor.wire import WORKLOADS, workload_path
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
 
 __all__ = ["restart", "rm", "start", "stop"]
 
-WORKLOADS = "/api/v1beta/workloads"
 names_argument = click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=workload_names)
 all_option = click.option("-a", "--all", "everything", is_flag=True, help="All workloads.")
 
@@ -27,8 +28,7 @@ all_option = click.option("-a", "--all", "everything", is_flag=True, help="All w
 def start(console: Console, names: tuple[str, ...], everything: bool) -> None:
     """Start workloads that are stopped, and running ones anew."""
     client, chosen = _chosen(console, names, everything)
-    for name in chosen:
-        follow(console, client, "POST", f"{WORKLOADS}/{quote(name)}/restart")
+    _each(console, chosen, lambda name: follow(console, client, "POST", workload_path(name, "restart")))
 
 
 @click.command(short_help="Start workloads anew.")
@@ -48,9 +48,12 @@ def restart(context: click.Context, names: tuple[str, ...], everything: bool) ->
 def stop(console: Console, names: tuple[str, ...], everything: bool, timeout: int) -> None:
     """Stop workloads: ask each to end, wait, then end it."""
     client, chosen = _chosen(console, names, everything)
-    for name in chosen:
-        client.call("POST", f"{WORKLOADS}/{quote(name)}/stop?timeout={timeout}")
+
+    def stop_one(name: str) -> None:
+        client.call("POST", workload_path(name, f"stop?timeout={timeout}"), limit=timeout + ENDING)
         console.message(f"{name} is stopped")
+
+    _each(console, chosen, stop_one)
 
 
 @click.command(short_help="Remove workloads.")
@@ -62,10 +65,38 @@ def rm(console: Console, names: tuple[str, ...], everything: bool, yes: bool) ->
     """Remove workloads and everything that belongs to them."""
     client, chosen = _chosen(console, names, everything)
     if everything and chosen and not yes:
+        _need_terminal()
         click.confirm(f"Remove {', '.join(chosen)}?", abort=True, err=True)
-    for name in chosen:
-        client.call("DELETE", f"{WORKLOADS}/{quote(name)}")
+
+    def remove_one(name: str) -> None:
+        client.call("DELETE", workload_path(name), limit=ENDING)
         console.message(f"{name} is removed")
+
+    _each(console, chosen, remove_one)
+
+
+def _each(console: Console, names: list[str], act: Callable[[str], None]) -> None:
+    """Do it to each workload; one that fails keeps no other from its turn, and fails the command at the end."""
+    from thv_core.errors import ThvError
+
+    failures: list[ThvError] = []
+    for name in names:
+        try:
+            act(name)
+        except ThvError as error:
+            failures.append(error)
+    if failures and len(names) == 1:
+        raise failures[0]
+    if failures:
+        evidence = [line for failure in failures for line in str(failure).splitlines()]
+        raise ThvError(f"{len(failures)} of {len(names)} failed", evidence=evidence)
+
+
+def _need_terminal() -> None:
+    from thv_core.errors import InvalidRequest
+
+    if not sys.stdin.isatty():
+        raise InvalidRequest("removing all is asked about, and there is no terminal to ask", hint="thv rm --all --yes")
 
 
 def _chosen(console: Console, names: tuple[str, ...], everything: bool) -> tuple[Any, list[str]]:
@@ -76,4 +107,7 @@ def _chosen(console: Console, names: tuple[str, ...], everything: bool) -> tuple
     client = ControlClient(console.environment, console.message)
     if not everything:
         return client, list(names)
-    return client, [view["name"] for view in client.call("GET", f"{WORKLOADS}?all=true")["workloads"]]
+    found = [view["name"] for view in client.call("GET", f"{WORKLOADS}?all=true")["workloads"]]
+    if not found:
+        console.message("No MCP servers found")
+    return client, found

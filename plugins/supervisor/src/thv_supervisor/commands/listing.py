@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from thv_supervisor.wire import WORKLOADS
+
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
 
@@ -18,17 +20,17 @@ UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 @click.command("list", short_help="List workloads.")
-@click.option("-a", "--all", "everything", is_flag=True, help="Also those that do not run.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Also those that are stopped.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json", "mcpservers"]), show_default=True)
 @click.option("--wide", is_flag=True, help="More columns.")
 @click.pass_obj
 def list_workloads(console: Console, everything: bool, form: str, wide: bool) -> None:
-    """List the workloads that run, or all of them."""
+    """List the workloads that should run, or all of them."""
     from thv_supervisor.client import ControlClient
 
     client = ControlClient(console.environment, console.message)
     query = "?all=true" if everything else ""
-    _SHOWN[form](console, client.call("GET", f"/api/v1beta/workloads{query}")["workloads"], wide)
+    _SHOWN[form](console, client.call("GET", f"{WORKLOADS}{query}")["workloads"], wide)
 
 
 def _text(console: Console, views: list[dict[str, Any]], wide: bool) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import click
 
 from thv_supervisor.commands.completing import workload_names
+from thv_supervisor.wire import workload_path
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
@@ -28,7 +28,7 @@ def logs(console: Console, name: str, follow: bool, proxy: bool, tail: int | Non
 
     client = ControlClient(console.environment, console.message)
     query = [f"follow={'true' if follow else 'false'}", *([f"tail={tail}"] if tail is not None else [])]
-    path = f"/api/v1beta/workloads/{quote(name)}/{'proxy-logs' if proxy else 'logs'}?{'&'.join(query)}"
+    path = workload_path(name, f"{'proxy-logs' if proxy else 'logs'}?{'&'.join(query)}")
     for chunk in client.chunks(path):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()

@@ -6,11 +6,11 @@ import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
 
 import click
 
 from thv_supervisor.commands.completing import workload_names
+from thv_supervisor.wire import workload_path
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
@@ -78,13 +78,17 @@ def call(console: Console, /, **flags: Any) -> None:
 
 
 def _client(console: Console, server: str, timeout: float) -> McpClient:
+    from thv_core.errors import Unavailable
     from thv_supervisor.client import ControlClient
     from thv_supervisor.mcp_client import McpClient
 
     if "://" in server:
         return McpClient(server, timeout)
     control = ControlClient(console.environment, console.message)
-    return McpClient(control.call("GET", f"/api/v1beta/workloads/{quote(server)}/status")["url"], timeout)
+    view = control.call("GET", workload_path(server, "status"))
+    if view["status"] != "running":
+        raise Unavailable(f"{server} is {view['status']}", hint=f"thv start {server}")
+    return McpClient(view["url"], timeout)
 
 
 def _one(name: str, server: str) -> str:

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from thv_supervisor.wire import PREFIX, WORKLOADS
+
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
 
-__all__ = ["run"]
+__all__ = ["ENDING", "run"]
+
+ENDING = 150.0
+"""Seconds that the end of a server may take, beyond its grace."""
 
 
 @click.command(short_help="Run an MCP server in isolation.")
@@ -36,7 +41,7 @@ def run(console: Console, /, **flags: Any) -> None:
     request = request_from(flags, console.environment, console.directory)
     client = ControlClient(console.environment, console.message)
     try:
-        follow(console, client, "POST", "/api/v1beta/workloads", request)
+        follow(console, client, "POST", WORKLOADS, request)
     except KeyboardInterrupt:
         abandon(console, client, request)
         raise
@@ -55,6 +60,7 @@ def follow(console: Console, client: Any, method: str, path: str, body: object =
 
 def abandon(console: Console, client: Any, request: dict[str, object]) -> None:
     """Remove what an interrupted start has left, and say so."""
-    for view in client.call("GET", f"/api/v1beta/workloads?all=true&request_id={request['request_id']}")["workloads"]:
-        client.call("DELETE", f"/api/v1beta/workloads/{view['name']}")
-        console.message(f"interrupted: {view['name']} was removed, nothing is left of it")
+    removed = client.call("DELETE", f"{PREFIX}/requests/{request['request_id']}", limit=ENDING)["removed"]
+    for name in removed:
+        console.message(f"interrupted: {name} was removed")
+    console.message("nothing is left of it")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from thv_supervisor.wire import PREFIX
+
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
 
@@ -45,5 +47,5 @@ def _stop(console: Console, supervised: bool) -> None:
     if not supervised:
         console.message("the processes of thv do not run")
         return
-    ControlClient(console.environment, console.message).call("POST", "/api/v1beta/shutdown")
+    ControlClient(console.environment, console.message).call("POST", f"{PREFIX}/shutdown")
     console.message("the processes of thv end; servers live on and are found again")

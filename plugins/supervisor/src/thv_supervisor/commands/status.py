@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
 from thv_supervisor.commands.completing import workload_names
 from thv_supervisor.commands.listing import ago
+from thv_supervisor.wire import workload_path
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
@@ -25,7 +25,7 @@ def status(console: Console, name: str, form: str) -> None:
     from thv_supervisor.client import ControlClient
 
     client = ControlClient(console.environment, console.message)
-    view = client.call("GET", f"/api/v1beta/workloads/{quote(name)}/status")
+    view = client.call("GET", workload_path(name, "status"))
     if form == "json":
         console.document(view)
         return
@@ -40,11 +40,19 @@ def _pairs(view: dict[str, Any]) -> list[tuple[str, str]]:
         ("package", f"{view['package']}   {view['runtime']}, {view['transport_type']}{spoken}"),
         ("url", view["url"]),
         ("tools", ", ".join(view["tools"]) or "none known"),
+        ("reach", "nothing beyond itself"),
+        ("files", _files(view)),
         ("group", view["group"]),
         ("created", ago(view["created_at"])),
         ("log", f"thv logs {view['name']}"),
     ]
     return [pairs[0], ("reason", view["status_context"]), *pairs[1:]] if view["status_context"] else pairs
+
+
+def _files(view: dict[str, Any]) -> str:
+    if not view["reads"]:
+        return "none of yours"
+    return f"reads {', '.join(view['reads'])}, writes {', '.join(view['writes']) or 'nothing'}"
 
 
 def _doing(view: dict[str, Any]) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from thv_core.errors import InvalidRequest, PluginNotFound
+from thv_core.errors import InvalidRequest, PluginNotFound, Unsupported
+from thv_core.model.entry import ServerEntry
+from thv_core.model.profile import Grant, grant, volume
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig, checked
 from thv_core.services.assembling import assemble, package_of, scheme_of
@@ -22,6 +24,7 @@ from thv_supervisor.control.ground import Ground
 __all__ = ["Admitted", "admit", "ephemeral_start", "is_free"]
 
 RESOLVE_LIMIT = 120.0
+LOAD_LIMIT = 30.0
 EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 USUAL_EPHEMERAL_START = 32768
 
@@ -42,14 +45,24 @@ async def admit(request: RunRequest, ground: Ground) -> Admitted:
     """
     admitted = await _configured(request, ground)
     runtime = admitted.config.runtime or ground.kernel.configuration.runtime
-    config = msgspec.structs.replace(admitted.config, runtime=runtime)
-    package = package_of(config.image)
-    ground.kernel.drivers.get(Builder, package.scheme)
-    ground.kernel.drivers.get(Runtime, runtime)
-    if any(not reference.from_shell for reference in config.secret_references):
-        ground.kernel.secret_store()
+    config = _with_real_paths(msgspec.structs.replace(admitted.config, runtime=runtime))
+    await ground.calls.run("admission", LOAD_LIMIT, lambda: _loadable(config, ground))
     _known_middleware(config, ground)
     return Admitted(config, admitted.resolved, admitted.seconds)
+
+
+def _loadable(config: RunConfig, ground: Ground) -> None:
+    """Construct every driver that a start will need, where a slow import holds up nobody."""
+    drivers = ground.kernel.drivers
+    drivers.get(Builder, package_of(config.image).scheme)
+    runtime = drivers.get(Runtime, config.runtime)
+    if config.permission_profile.network.reaches_out and not runtime.capabilities.network:
+        raise Unsupported(
+            f"the runtime {config.runtime} cannot open the network, and the profile asks for it",
+            hint="Run the server without:  --permission-profile none",
+        )
+    if any(not reference.from_shell for reference in config.secret_references):
+        ground.kernel.secret_store()
 
 
 async def _configured(request: RunRequest, ground: Ground) -> Admitted:
@@ -58,11 +71,37 @@ async def _configured(request: RunRequest, ground: Ground) -> Admitted:
         return Admitted(checked(named))
     began = time.monotonic()
     scheme = scheme_of(request.server)
-    source = ground.kernel.drivers.get(ServerSource, scheme)
-    entry = await ground.calls.run(f"source {scheme}", RESOLVE_LIMIT, lambda: source.resolve(request.server))
+
+    def resolve() -> ServerEntry:
+        return ground.kernel.drivers.get(ServerSource, scheme).resolve(request.server)
+
+    entry = await ground.calls.run(f"source {scheme}", RESOLVE_LIMIT, resolve)
     origin = f" from {entry.origin}" if entry.origin else ""
     resolved = f"{entry.package.name} {entry.package.version}{origin}"
     return Admitted(assemble(request, entry), resolved, time.monotonic() - began)
+
+
+def _with_real_paths(config: RunConfig) -> RunConfig:
+    """Return the configuration with every symbolic link resolved, so that no server can later redirect its grants."""
+    profile = msgspec.structs.replace(
+        config.permission_profile,
+        read=tuple(_real(grant(mount, writable=False)) for mount in config.permission_profile.read),
+        write=tuple(_real(grant(mount, writable=True)) for mount in config.permission_profile.write),
+    )
+    volumes = tuple(_real_volume(volume(text)) for text in config.volumes)
+    return msgspec.structs.replace(config, permission_profile=profile, volumes=volumes)
+
+
+def _real_volume(granted: Grant) -> str:
+    return _real(granted) + ("" if granted.writable else ":ro")
+
+
+def _real(granted: Grant) -> str:
+    try:
+        return f"{Path(granted.source).resolve(strict=True)}:{granted.target}"
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its symbolic links form a circle"
+        raise InvalidRequest(f"{granted.source} cannot be granted: {reason}") from None
 
 
 def _known_middleware(config: RunConfig, ground: Ground) -> None:

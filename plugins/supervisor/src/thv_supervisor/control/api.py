@@ -27,13 +27,10 @@ from thv_supervisor.control.log_reading import proxy_log, server_log
 from thv_supervisor.control.reconciler import Reconciler
 from thv_supervisor.control.settling import Settlement
 from thv_supervisor.installations import HEADER
+from thv_supervisor.wire import NOTICE, PREFIX, WORKLOADS
 
-__all__ = ["NOTICE", "application"]
+__all__ = ["application"]
 
-NOTICE = "x-thv-notice"
-"""The response header with a sentence for the caller's user."""
-
-PREFIX = "/api/v1beta"
 BODY_LIMIT = 1 << 20
 SETTLE_LIMIT = 60.0
 MOST_GRACE = 3600.0
@@ -51,7 +48,7 @@ _STATUSES = {
 
 def application(reconciler: Reconciler, settlement: Settlement) -> Starlette:
     """Return the ASGI application of the control API."""
-    handlers = _Handlers(reconciler)
+    handlers = _Handlers(reconciler, settlement)
     return Starlette(
         routes=[Route(path, handler, methods=[method]) for method, path, handler in handlers.table()],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=_settled(settlement))],
@@ -69,7 +66,7 @@ def _settled(
             return await _refused(request, error)
         response = await following(request)
         if notice:
-            response.headers[NOTICE] = notice
+            response.headers[NOTICE] = notice.encode("ascii", "backslashreplace").decode()
         return response
 
     return dispatch
@@ -83,18 +80,20 @@ async def _refused(request: Request, error: Exception) -> Response:
 class _Handlers:
     """One method for each operation."""
 
-    def __init__(self, reconciler: Reconciler) -> None:
+    def __init__(self, reconciler: Reconciler, settlement: Settlement) -> None:
         self._reconciler = reconciler
+        self._settlement = settlement
 
     def table(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
         """Return method, path and handler of each operation."""
-        one = f"{PREFIX}/workloads/{{name}}"
+        one = f"{WORKLOADS}/{{name}}"
         return [
             ("GET", "/health", self.health),
             ("GET", f"{PREFIX}/version", self.version),
             ("POST", f"{PREFIX}/shutdown", self.shutdown),
-            ("GET", f"{PREFIX}/workloads", self.workloads),
-            ("POST", f"{PREFIX}/workloads", self.run),
+            ("GET", WORKLOADS, self.workloads),
+            ("POST", WORKLOADS, self.run),
+            ("DELETE", f"{PREFIX}/requests/{{request_id}}", self.abandon),
             ("DELETE", one, self.remove),
             ("GET", f"{one}/status", self.status),
             ("POST", f"{one}/restart", self.restart),
@@ -118,15 +117,16 @@ class _Handlers:
         return Response(status_code=202)
 
     async def workloads(self, request: Request) -> Response:
-        """List workloads: the running ones, or all with ``?all=true``; of one request with ``?request_id=ID``."""
-        views = self._reconciler.views(request.query_params.get("request_id", ""))
+        """List workloads: those that should run, whatever ails them, or all with ``?all=true``."""
+        views = self._reconciler.views()
         if request.query_params.get("all") != "true":
-            views = [view for view in views if view.status in (Status.RUNNING, Status.AUTH_RETRYING)]
+            views = [view for view in views if view.status not in (Status.STOPPED, Status.STOPPING)]
         return _json({"workloads": views})
 
     async def run(self, request: Request) -> Response:
         """Run a server, and stream what happens until it is ready or has failed."""
         asked = decode_document(await _body(request), RunRequest, "request")
+        self._settlement.adopt_network(asked.network)
         keeper = await self._reconciler.submit(asked)
         return StreamingResponse(self._story(keeper), 201, media_type="application/x-ndjson")
 
@@ -149,6 +149,13 @@ class _Handlers:
         await self._reconciler.until(name, _gone, STOP_GRACE + SETTLE_LIMIT)
         return Response(status_code=202)
 
+    async def abandon(self, request: Request) -> Response:
+        """Undo a run that its caller gave up, waiting until nothing of it is left."""
+        names = await self._reconciler.abandon(request.path_params["request_id"])
+        for name in names:
+            await self._reconciler.until(name, _gone, STOP_GRACE + SETTLE_LIMIT)
+        return _json({"removed": names})
+
     async def status(self, request: Request) -> Response:
         """Return one workload."""
         return _json(self._reconciler.view(request.path_params["name"]))
@@ -160,9 +167,8 @@ class _Handlers:
     async def logs(self, request: Request) -> Response:
         """Return what a server wrote to its standard error; ``?tail=LINES`` and ``?follow=true``."""
         workload = self._reconciler.ground.store.get(request.path_params["name"])
-        return StreamingResponse(
-            server_log(workload, self._reconciler.ground, *_window(request)), media_type="text/plain"
-        )
+        written = await server_log(workload, self._reconciler.ground, *_window(request))
+        return StreamingResponse(written, media_type="text/plain")
 
     async def proxy_logs(self, request: Request) -> Response:
         """Return what the gateway noted about a workload; ``?tail=LINES`` and ``?follow=true``."""

@@ -18,14 +18,19 @@ WORKERS = 4
 
 
 class DriverCalls:
-    """Pools of worker threads by driver name; one that hangs blocks its own driver only."""
+    """Pools of worker threads by driver, written ``KIND NAME``; one that hangs blocks its own driver only.
 
-    def __init__(self) -> None:
+    :param origin: returns how a user names the distribution of a driver.
+    """
+
+    def __init__(self, origin: Callable[[str], str] = str) -> None:
+        self._origin = origin
         self._pools: dict[str, ThreadPoolExecutor] = {}
 
     async def run(self, driver: str, limit: float, call: Callable[[], T]) -> T:
         """Return what ``call`` returns.
 
+        :param driver: ``KIND NAME``, with a third word for calls that get a pool of their own.
         :param limit: seconds after which the caller goes on; the thread cannot be ended and stays in its pool.
         :raises TimedOut: when it takes longer.
         :raises PluginBroken: when it raises what is no error of thv.
@@ -34,8 +39,11 @@ class DriverCalls:
         try:
             return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, call), limit)
         except TimeoutError:
-            raise TimedOut(f"{driver} did not finish within {limit:g} s", hint="thv logs --proxy tells more.") from None
+            raise TimedOut(f"{self._origin(driver)} did not finish within {limit:g} s") from None
         except ThvError:
             raise
         except Exception as error:
-            raise PluginBroken(f"{driver} failed", evidence=[f"{type(error).__name__}: {error}"]) from error
+            # What a secret store says of its failure may hold a value.
+            told = "" if driver.startswith("secrets ") else f": {error}"
+            evidence = [f"{type(error).__name__}{told}"]
+            raise PluginBroken(f"{self._origin(driver)} failed", evidence=evidence) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from thv_core.errors import InvalidDocument
 from thv_core.model.document import decode_document, encode_document
@@ -15,6 +15,9 @@ from thv_core.state.files import connect_unix, read_or_none, write_atomically
 from thv_core.state.paths import Paths
 
 __all__ = ["GatewayLink"]
+
+RENEWAL_FILE = "renewal"
+"""While it exists, the gateway that is alive is to be replaced."""
 
 SLOWEST = 1.0
 LINE_LIMIT = 1 << 20
@@ -27,6 +30,7 @@ class GatewayLink:
 
     def __init__(self, paths: Paths, changed: Callable[[str], None]) -> None:
         self._directory = paths.gateway
+        self._renewal = paths.gateway / RENEWAL_FILE
         self._changed = changed
         self._reports: dict[str, RouteReport] = {}
         self._writer: asyncio.StreamWriter | None = None
@@ -44,33 +48,40 @@ class GatewayLink:
         """Put the route of one workload into the snapshot, or take it out, and tell the gateway."""
         if self._routes.get(workload) == route:
             return
-        if route is None:
-            del self._routes[workload]
-        else:
-            self._routes[workload] = route
-        self._write()
+        routes = {name: each for name, each in self._routes.items() if name != workload}
+        if route is not None:
+            routes[workload] = route
+        self._write(routes)
+        self._routes = routes
         await self._order(Order.RELOAD)
+
+    def routed(self) -> list[str]:
+        """Return the workloads in the snapshot."""
+        return sorted(self._routes)
 
     async def follow(self, renew: bool) -> None:
         """Stay connected to whichever gateway is alive, for ever.
 
         :param renew: whether the first one is to finish what it has and exit; its parent starts it again.
         """
-        order = Order.DRAIN if renew else Order.RELOAD
+        if renew:
+            # On disk, because this process may be killed before it reaches the gateway.
+            self._renewal.touch(0o600)
         delay = 0.05
         while True:
+            began = asyncio.get_running_loop().time()
             with contextlib.suppress(OSError):
-                await self._listen(order)
-                order = Order.RELOAD
-                delay = 0.05
+                await self._listen()
+            lasted = asyncio.get_running_loop().time() - began
+            delay = 0.05 if lasted > SLOWEST else min(delay * 2, SLOWEST)
             await asyncio.sleep(delay)
-            delay = min(delay * 2, SLOWEST)
 
-    async def _listen(self, order: Order) -> None:
+    async def _listen(self) -> None:
         connection = await asyncio.to_thread(connect_unix, self._directory / GATEWAY_SOCKET)
         reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_LIMIT)
         try:
-            await self._order(order)
+            await self._order(Order.DRAIN if self._renewal.exists() else Order.RELOAD)
+            self._renewal.unlink(missing_ok=True)
             while line := await reader.readline():
                 self._heard(decode_document(line, RouteReport, "a report of the gateway"))
         except (InvalidDocument, ValueError) as error:
@@ -92,8 +103,12 @@ class GatewayLink:
 
     def _stored(self) -> Iterable[Route]:
         text = read_or_none(self._directory / ROUTES_FILE)
-        return decode_document(text, RouteSnapshot, ROUTES_FILE).routes if text else ()
+        try:
+            return decode_document(text, RouteSnapshot, ROUTES_FILE).routes if text else ()
+        except InvalidDocument as error:
+            log.error("the routes are written anew: %s", error)
+            return ()
 
-    def _write(self) -> None:
-        snapshot = RouteSnapshot(routes=tuple(self._routes[name] for name in sorted(self._routes)))
+    def _write(self, routes: Mapping[str, Route]) -> None:
+        snapshot = RouteSnapshot(routes=tuple(routes[name] for name in sorted(routes)))
         write_atomically(self._directory / ROUTES_FILE, encode_document(snapshot))

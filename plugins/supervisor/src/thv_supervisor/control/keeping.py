@@ -6,11 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
-from thv_core.errors import ThvError, Unavailable, error_from_document
+from thv_core.errors import PortUnavailable, ThvError, Unavailable, error_from_document
 from thv_core.model.events import Progress
+from thv_core.model.plan import Deployment
 from thv_core.model.status import Desired, Status
 from thv_core.model.workload import Workload
 from thv_core.services.describing import readiness
@@ -48,6 +50,8 @@ class Keeper:
         self.name = name
         self.happenings = Happenings()
         self.grace = STOP_GRACE
+        self.repick: Callable[[], int] | None = None
+        """Chooses another port while the first start of a workload that asked for none in particular."""
         self._ground = ground
         self._wake = asyncio.Event()
         self._failures = 0
@@ -76,10 +80,16 @@ class Keeper:
         self.wake()
 
     async def keep(self) -> None:
-        """Take steps until the workload is forgotten."""
-        while self.name in self._ground.store.names():
+        """Take steps until the workload is forgotten; whatever a step meets, there is a next one."""
+        while True:
             self._wake.clear()
-            pause = await self._advance()
+            try:
+                if self.name not in self._ground.store.names():
+                    return
+                pause = await self._advance()
+            except Exception:
+                log.exception("keeping %s failed", self.name)
+                pause = 1.0
             if pause > 0:
                 await self._until_woken(pause)
 
@@ -99,9 +109,6 @@ class Keeper:
             return await self._acts[step.act](situation, step)
         except ThvError as error:
             return await self._failed(error)
-        except Exception:
-            log.exception("keeping %s failed", self.name)
-            return 1.0
 
     def _situation(self) -> Situation | None:
         workload = self._ground.store.get(self.name)
@@ -131,10 +138,13 @@ class Keeper:
 
     async def _wait(self, situation: Situation, step: Step) -> float:
         patience = self._ground.kernel.configuration.start_timeout + PATIENCE
-        waited = time.monotonic() - self._began
-        if situation.workload.provisional and waited > patience:
-            raise Unavailable("the gateway does not say whether the server answers", hint="thv plugins check")
-        return patience - waited if situation.workload.provisional else IDLE
+        left = self._began + patience - time.monotonic()
+        if left > 0:
+            return left
+        silent = Unavailable("the gateway does not say whether the server answers", hint="thv plugins check")
+        if situation.workload.provisional:
+            raise silent
+        return await self._ails(silent)
 
     async def _start(self, situation: Situation, step: Step) -> float:
         pause = self._retry_at - time.monotonic()
@@ -150,15 +160,19 @@ class Keeper:
 
     async def _stop(self, situation: Situation, step: Step) -> float:
         assert step.deployment is not None  # noqa: S101 - a stop always names what it stops
-        deployment, runtime = step.deployment, self._runtime(situation.workload)
-        await self._call(situation.workload, self.grace + 20.0, lambda: runtime.stop(deployment, self.grace))
+        await self._call(situation.workload, self.grace + 70.0, partial(self._end, step.deployment, self.grace))
         return 0.0
+
+    def _end(self, deployment: Deployment, grace: float) -> None:
+        self._runtime().stop(deployment, grace)
 
     async def _remove(self, situation: Situation, step: Step) -> float:
         assert step.deployment is not None  # noqa: S101 - a removal always names what it removes
-        deployment, runtime = step.deployment, self._runtime(situation.workload)
-        await self._call(situation.workload, 30.0, lambda: runtime.remove(deployment))
+        await self._call(situation.workload, 70.0, partial(self._clear, step.deployment))
         return 0.0
+
+    def _clear(self, deployment: Deployment) -> None:
+        self._runtime().remove(deployment)
 
     async def _forget(self, situation: Situation, step: Step) -> float:
         self._ground.store.remove(self.name)
@@ -186,21 +200,38 @@ class Keeper:
         return IDLE
 
     async def _unhealthy(self, situation: Situation, step: Step) -> float:
-        await self._update(lambda workload: became(workload, Status.UNHEALTHY, step.reason))
+        return await self._ails(_explained(step, []))
+
+    async def _ails(self, error: ThvError) -> float:
+        if self._ground.store.get(self.name).status is not Status.UNHEALTHY:
+            await self._update(lambda workload: became(workload, Status.UNHEALTHY, error.message))
+            self.happenings.tell(error)
         return IDLE
 
     async def _unobservable(self) -> float:
-        workload = self._ground.store.get(self.name)
-        self._runtime(workload)
-        await self._ground.observatory.refresh(workload.config.runtime)
-        return 1.0
+        runtime = self._ground.store.get(self.name).config.runtime
+        await self._ground.observatory.refresh(runtime)
+        if self._ground.observatory.sees(runtime, self.name) is None:
+            await self._ground.calls.run(f"runtime {runtime}", 30.0, self._runtime)
+            return 1.0
+        return 0.0
 
     async def _fail(self, situation: Situation, step: Step) -> float:
+        if step.code == PortUnavailable.code and self.repick is not None:
+            return await self._move(self.repick())
         step = await self._exit_behind(step)
         evidence: list[str] = []
         if step.deployment is not None:
             evidence = await last_lines(situation.workload, step.deployment, self._ground)
         return await self._failed(_explained(step, evidence))
+
+    async def _move(self, port: int) -> float:
+        def moved(workload: Workload) -> Workload:
+            config = msgspec.structs.replace(workload.config, port=port)
+            return msgspec.structs.replace(workload, config=config)
+
+        await self._update(moved)
+        return 0.0
 
     async def _exit_behind(self, step: Step) -> Step:
         """Return the exit that explains a failure, if there is one: the gateway may notice before the runtime does."""
@@ -241,11 +272,13 @@ class Keeper:
         await self._update(change)
         return 0.0
 
-    def _runtime(self, workload: Workload) -> Runtime:
-        return self._ground.kernel.drivers.get(Runtime, workload.config.runtime)
+    def _runtime(self) -> Runtime:
+        """Return the runtime; called in a worker thread, because importing it may take a while."""
+        return self._ground.kernel.drivers.get(Runtime, self._ground.store.get(self.name).config.runtime)
 
     async def _call(self, workload: Workload, limit: float, call: Callable[[], None]) -> None:
-        await self._ground.calls.run(workload.config.runtime, limit, call)
+        # A pool of their own: a server that takes its time to end keeps no other from starting.
+        await self._ground.calls.run(f"runtime {workload.config.runtime} end", limit, call)
         await self._ground.observatory.refresh(workload.config.runtime)
 
 

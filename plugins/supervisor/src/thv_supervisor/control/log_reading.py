@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from thv_core.model.plan import Deployment
@@ -16,16 +17,27 @@ __all__ = ["proxy_log", "server_log"]
 
 PAUSE = 0.2
 CHUNK = 1 << 16
+OPEN_LIMIT = 30.0
 
 
-def server_log(workload: Workload, ground: Ground, tail: int | None, follow: bool) -> Iterator[bytes]:
-    """Yield what the server of the last life of a workload wrote to its standard error.
+async def server_log(workload: Workload, ground: Ground, tail: int | None, follow: bool) -> Iterator[bytes]:
+    """Return what the server of a workload wrote to its standard error, its former life's before its present one's.
 
     :raises NotFound: when it has not run since it was created.
     """
-    runtime = ground.kernel.drivers.get(Runtime, workload.config.runtime)
-    deployment = Deployment(workload=workload.name, generation=workload.generation)
-    return runtime.logs(deployment, tail=tail, follow=follow)
+    name = workload.config.runtime
+    observed = ground.observatory.sees(name, workload.name) or ()
+    lives = sorted((each.deployment for each in observed), key=lambda each: each.generation)
+    present = lives[-1] if lives else Deployment(workload=workload.name, generation=workload.generation)
+
+    def opened() -> Iterator[bytes]:
+        runtime = ground.kernel.drivers.get(Runtime, name)
+        former = [runtime.logs(each) for each in lives[:-1]] if tail is None else []
+        last = runtime.logs(present, tail=tail, follow=follow)
+        # The first piece is read here, where a missing deployment is still an error that can be answered.
+        return chain(*former, [next(last, b"")], last)
+
+    return await ground.calls.run(f"runtime {name} logs", OPEN_LIMIT, opened)
 
 
 def proxy_log(workload: Workload, ground: Ground, tail: int | None, follow: bool) -> Iterator[bytes]:

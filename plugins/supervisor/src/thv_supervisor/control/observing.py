@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from thv_core.errors import ThvError
 from thv_core.loading.drivers import Drivers
@@ -42,22 +43,34 @@ class Observatory:
         """Ask a runtime what it sees now."""
         async with self._turns.setdefault(runtime, asyncio.Lock()):
             try:
-                driver = self._drivers.get(Runtime, runtime)
-                observed = await self._calls.run(f"{runtime}-observe", LIMIT, driver.observe)
+                observed = await self._calls.run(f"runtime {runtime} observe", LIMIT, partial(self._observed, runtime))
             except ThvError as error:
                 log.warning("runtime %s cannot be observed: %s", runtime, error.message)
                 self._replace(runtime, None)
             else:
                 self._replace(runtime, _by_workload(observed))
 
-    async def watch(self, runtimes: Callable[[], Iterable[str]]) -> None:
-        """Refresh every runtime in use once a second, for ever; one that hangs delays no other."""
+    async def watch(self, runtimes: Callable[[], Iterable[str]], afterwards: Callable[[str], Awaitable[None]]) -> None:
+        """Refresh every runtime in use once a second, for ever; one that hangs delays no other.
+
+        :param afterwards: called with each runtime after it was refreshed.
+        """
         looking: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
             while True:
                 idle = [runtime for runtime in runtimes() if runtime not in looking or looking[runtime].done()]
-                looking |= {runtime: group.create_task(self.refresh(runtime)) for runtime in idle}
+                looking |= {runtime: group.create_task(self._looked(runtime, afterwards)) for runtime in idle}
                 await asyncio.sleep(INTERVAL)
+
+    async def _looked(self, runtime: str, afterwards: Callable[[str], Awaitable[None]]) -> None:
+        try:
+            await self.refresh(runtime)
+            await afterwards(runtime)
+        except ThvError as error:
+            log.warning("looking at runtime %s failed: %s", runtime, error.message)
+
+    def _observed(self, runtime: str) -> Sequence[Observed]:
+        return self._drivers.get(Runtime, runtime).observe()
 
     def _replace(self, runtime: str, seen: dict[str, tuple[Observed, ...]] | None) -> None:
         before = self._seen.get(runtime) or {}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 
+from thv_core.errors import ThvError
 from thv_core.kernel import Kernel, compose
-from thv_core.state.files import bind_unix, locked
+from thv_core.loading.catalog import Catalog
+from thv_core.state.files import bind_unix, locked, write_atomically
+from thv_core.state.paths import Paths
 from thv_core.state.store import StateStore
 from thv_supervisor.control.api import application
 from thv_supervisor.control.driver_calls import DriverCalls
@@ -25,6 +30,11 @@ from thv_supervisor.installations import installation
 
 __all__ = ["main"]
 
+log = logging.getLogger(__name__)
+
+FAREWELL = 2
+"""Seconds that open streams may take when control ends."""
+
 PREDECESSOR = 30.0
 """Seconds that a predecessor may take to be gone."""
 
@@ -33,9 +43,15 @@ def main(lifeline: int, handover: int | None = None) -> None:
     """Decide what runs until SIGTERM, or until the supervisor is gone and ``lifeline`` closes."""
     logging.basicConfig(format="%(asctime)s control %(levelname)s %(message)s", level=logging.INFO)
     os.set_inheritable(lifeline, False)
-    kernel = compose(os.environ, sys.platform)
-    with locked(kernel.paths.control_lock, PREDECESSOR):
-        asyncio.run(_serve(kernel, lifeline, receive(handover)))
+    paths = Paths.from_environment(os.environ, sys.platform)
+    try:
+        kernel = compose(os.environ, sys.platform)
+        with locked(kernel.paths.control_lock, PREDECESSOR):
+            asyncio.run(_serve(kernel, lifeline, receive(handover)))
+    except ThvError as error:
+        log.critical("control cannot start: %s", error)
+        write_atomically(paths.control_error, json.dumps(error.document()).encode())
+        raise SystemExit(error.exit_code) from None
 
 
 async def _serve(kernel: Kernel, lifeline: int, handed: Handover) -> None:
@@ -43,19 +59,35 @@ async def _serve(kernel: Kernel, lifeline: int, handed: Handover) -> None:
     ground = _ground(kernel, handed, lambda workload: reconciler.wake(workload))
     reconciler = Reconciler(ground)
     await reconciler.adopt()
+    kernel.paths.control_error.unlink(missing_ok=True)
     tasks = [
         asyncio.create_task(ground.link.follow(handed.renew_gateway), name="gateway link"),
-        asyncio.create_task(ground.observatory.watch(reconciler.runtimes), name="observatory"),
+        asyncio.create_task(ground.observatory.watch(reconciler.runtimes, reconciler.end_strays), name="observatory"),
     ]
-    settlement = Settlement(installation(), kernel, lifeline, ground.shell_values)
-    config = uvicorn.Config(application(reconciler, settlement), lifespan="off", log_config=None, access_log=False)
+    for task in tasks:
+        task.add_done_callback(_must_go_on)
+    settlement = Settlement(installation(kernel.catalog), kernel, lifeline, ground.shell_values)
+    config = uvicorn.Config(
+        application(reconciler, settlement),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=FAREWELL,
+    )
     await uvicorn.Server(config).serve(sockets=[bind_unix(kernel.paths.control_socket)])
     for task in tasks:
         task.cancel()
 
 
+def _must_go_on(task: asyncio.Task[None]) -> None:
+    """End the process when what it lives for has ended: whoever starts it again finds everything."""
+    if not task.cancelled():
+        log.critical("the %s ended", task.get_name(), exc_info=task.exception())
+        os._exit(1)
+
+
 def _ground(kernel: Kernel, handed: Handover, changed: Callable[[str], None]) -> Ground:
-    calls = DriverCalls()
+    calls = DriverCalls(partial(_origin, kernel.catalog))
     return Ground(
         kernel=kernel,
         store=StateStore(kernel.paths.database),
@@ -65,3 +97,12 @@ def _ground(kernel: Kernel, handed: Handover, changed: Callable[[str], None]) ->
         shell_values=ShellValues(handed.shell_values),
         observers=tuple(kernel.hooks.observers(kernel.surroundings)),
     )
+
+
+def _origin(catalog: Catalog, driver: str) -> str:
+    """Return how a message names a driver that is written ``KIND NAME``: with its distribution."""
+    kind, name, *_ = [*driver.split(), ""]
+    for plugin in catalog.of_kind(kind):
+        if plugin.name == name:
+            return f"the {kind} {name!r} of {plugin.origin}"
+    return driver

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
 import msgspec
 
-from thv_core.errors import AlreadyExists, NotFound, StartFailed, ThvError, TimedOut
+from thv_core.errors import NotFound, StartFailed, ThvError, TimedOut
 from thv_core.model.events import Progress
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig
@@ -24,8 +25,11 @@ from thv_core.spi.runtimes import Runtime
 from thv_supervisor.control.admission import admit, ephemeral_start, is_free
 from thv_supervisor.control.ground import Ground
 from thv_supervisor.control.keeping import STOP_GRACE, Keeper
+from thv_supervisor.control.starting import rehearse
 
 __all__ = ["Reconciler"]
+
+MOST_ABANDONED = 1000
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,7 @@ class Reconciler:
         self._keepers: dict[str, Keeper] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
+        self._abandoned: deque[str] = deque(maxlen=MOST_ABANDONED)
 
     def wake(self, workload: str) -> None:
         """Let the keeper of a workload look again."""
@@ -46,12 +51,12 @@ class Reconciler:
             keeper.wake()
 
     async def adopt(self) -> None:
-        """Look at every runtime once, then keep every workload that the state remembers."""
-        for runtime in self.runtimes():
-            await self.ground.observatory.refresh(runtime)
-            await self._end_strays(runtime)
-        for workload in self.ground.store.all():
-            self._keep(workload.name)
+        """Keep every workload that the state remembers, and route to no other."""
+        known = self.ground.store.names()
+        for name in set(self.ground.link.routed()) - set(known):
+            await self.ground.link.publish(name, None)
+        for name in known:
+            self._keep(name)
 
     def runtimes(self) -> set[str]:
         """Return the runtimes in use: of every workload, and the chosen one."""
@@ -59,10 +64,9 @@ class Reconciler:
             self.ground.kernel.configuration.runtime
         }
 
-    def views(self, request_id: str = "") -> list[WorkloadView]:
-        """Return all workloads by name, or those that one request made."""
-        workloads = self.ground.store.all()
-        return [self._view(workload) for workload in workloads if request_id in ("", workload.request_id)]
+    def views(self) -> list[WorkloadView]:
+        """Return all workloads by name."""
+        return [self._view(workload) for workload in self.ground.store.all()]
 
     def view(self, name: str) -> WorkloadView:
         """Return one workload.
@@ -70,6 +74,14 @@ class Reconciler:
         :raises NotFound: when there is none of that name.
         """
         return self._view(self.ground.store.get(name))
+
+    async def abandon(self, request_id: str) -> list[str]:
+        """Remove what a request has made, and refuse it if it is still being admitted; return the names."""
+        self._abandoned.append(request_id)
+        names = [each.name for each in self.ground.store.all() if each.request_id == request_id]
+        for name in names:
+            await self.remove(name)
+        return names
 
     async def submit(self, request: RunRequest) -> Keeper:
         """Record what a request asks for and start it; the same request again is the same workload.
@@ -82,6 +94,8 @@ class Reconciler:
         async with self._turn:
             if (known := self._resubmitted(request)) is not None:
                 return known
+            if request.request_id in self._abandoned:
+                raise StartFailed("the run was interrupted", hint="Nothing was left behind.")
             keeper = self._record(request, admitted.config)
         if admitted.resolved:
             keeper.happenings.tell(Progress(step="resolved", text=admitted.resolved, seconds=admitted.seconds))
@@ -91,23 +105,25 @@ class Reconciler:
         """Want a workload running, in a new life even if it runs.
 
         :raises NotFound: when there is none of that name.
+        :raises ThvError: when it could not be started now; one that runs goes on then.
         """
+        await rehearse(self.ground.store.get(name), self.ground)
         generation = self.ground.store.next_generation()
-        return self._change(name, lambda workload: to_start(workload, generation))
+        return await self._change(name, lambda workload: to_start(workload, generation))
 
     async def stop(self, name: str, grace: float) -> Keeper:
         """Want a workload stopped, with ``grace`` seconds to end by itself.
 
         :raises NotFound: when there is none of that name.
         """
-        return self._change(name, to_stop, grace)
+        return await self._change(name, to_stop, grace)
 
     async def remove(self, name: str) -> Keeper:
         """Want a workload gone.
 
         :raises NotFound: when there is none of that name.
         """
-        return self._change(name, to_remove)
+        return await self._change(name, to_remove)
 
     async def until(self, name: str, settled: Callable[[Workload | None], bool], limit: float) -> None:
         """Wait until a workload (``None`` once it is gone) has settled.
@@ -128,20 +144,15 @@ class Reconciler:
         keeper = self._keep(workload.name)
         if workload.status is Status.RUNNING:
             keeper.happenings.tell(None)
-        elif workload.desired is not Desired.RUNNING or workload.status is Status.ERROR:
+        elif workload.desired is not Desired.RUNNING or workload.status in (Status.ERROR, Status.UNHEALTHY):
             keeper.happenings.tell(_over(workload))
         keeper.wake()
         return keeper
 
     def _record(self, request: RunRequest, config: RunConfig) -> Keeper:
         store = self.ground.store
-        if self._find(config.name) is not None:
-            raise AlreadyExists(
-                f"workload with name '{config.name}' already exists",
-                hint=f"Give another with --name, or remove it:  thv rm {config.name}",
-            )
-        port = choose_port(config.port, store.remembered_ports(), ephemeral_start(), is_free)
-        self.ground.shell_values.keep(config.name, request.shell_values)
+        others = {name: port for name, port in store.remembered_ports().items() if name != config.name}
+        port = choose_port(config.port, others, ephemeral_start(), is_free)
         store.add(
             Workload(
                 name=config.name,
@@ -151,10 +162,15 @@ class Reconciler:
                 created_at=self.ground.clock(),
             )
         )
-        return self._keep(config.name)
+        self.ground.shell_values.keep(config.name, request.shell_values)
+        keeper = self._keep(config.name)
+        if not config.port:
+            keeper.repick = lambda: choose_port(0, store.remembered_ports(), ephemeral_start(), is_free)
+        return keeper
 
-    def _change(self, name: str, change: Callable[[Workload], Workload], grace: float | None = None) -> Keeper:
-        changed = change(self.ground.store.get(name))
+    async def _change(self, name: str, change: Callable[[Workload], Workload], grace: float | None = None) -> Keeper:
+        before = self.ground.store.get(name)
+        changed = change(before)
         self.ground.store.replace(changed)
         keeper = self._keep(name)
         keeper.grace = STOP_GRACE if grace is None else grace
@@ -162,6 +178,8 @@ class Reconciler:
         if changed.desired is not Desired.RUNNING:
             keeper.happenings.tell(_over(changed))
         keeper.retry_now()
+        if changed.status is not before.status:
+            await self.ground.announce(changed)
         return keeper
 
     def _keep(self, name: str) -> Keeper:
@@ -179,14 +197,15 @@ class Reconciler:
         finally:
             del self._keepers[keeper.name]
 
-    async def _end_strays(self, runtime: str) -> None:
+    async def end_strays(self, runtime: str) -> None:
+        """End what a runtime sees and no workload accounts for; a workload is recorded before it is deployed."""
         known = set(self.ground.store.names())
         for name in set(self.ground.observatory.workloads(runtime)) - known:
             for each in self.ground.observatory.sees(runtime, name) or ():
                 log.warning("ending %s, which belongs to no workload", each.deployment.label)
                 driver = self.ground.kernel.drivers.get(Runtime, runtime)
                 try:
-                    await self.ground.calls.run(runtime, 30.0, partial(driver.remove, each.deployment))
+                    await self.ground.calls.run(f"runtime {runtime} end", 70.0, partial(driver.remove, each.deployment))
                 except ThvError as error:
                     log.warning("%s could not be ended: %s", each.deployment.label, error)
 

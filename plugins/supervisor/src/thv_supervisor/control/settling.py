@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from thv_core.errors import InvalidRequest, NotReady
@@ -13,6 +14,7 @@ from thv_core.state.configuration import Configuration, ConfigurationFile
 from thv_supervisor.control.ground import ShellValues
 from thv_supervisor.control.succession import Handover, name_interpreter, succeed
 from thv_supervisor.installations import Installation, Verdict, installation, verdict
+from thv_supervisor.network_variables import network_variables
 
 __all__ = ["Settlement"]
 
@@ -45,6 +47,18 @@ class Settlement:
             raise NotReady("the settings changed: control starts again")
         return notice
 
+    def adopt_network(self, wanted: Mapping[str, str] | None) -> None:
+        """Make sure that packages are fetched the way that the caller's shell says, or refuse until they are.
+
+        :raises NotReady: when this process is about to be replaced by one with those variables.
+        """
+        current = network_variables(os.environ)
+        if wanted is None or wanted == current:
+            return
+        kept = {name: value for name, value in os.environ.items() if name not in current}
+        self._replace(self.own.interpreter, renew_gateway=False, environment={**kept, **wanted})
+        raise NotReady("your shell reaches the network another way: control starts again")
+
     def _with_caller(self, header: str) -> str:
         try:
             caller = Installation.from_header(header)
@@ -63,15 +77,15 @@ class Settlement:
 
     def _is_current(self) -> bool:
         """Tell whether this process runs what is installed: then it is the caller who started before the change."""
-        return installation() == self.own
+        return installation().fingerprint == self.own.fingerprint
 
-    def _replace(self, interpreter: str, renew_gateway: bool) -> None:
+    def _replace(self, interpreter: str, renew_gateway: bool, environment: Mapping[str, str] = os.environ) -> None:
         self.replacing = True
-        asyncio.get_running_loop().call_later(PAUSE, self._succeed, interpreter, renew_gateway)
+        asyncio.get_running_loop().call_later(PAUSE, self._succeed, interpreter, renew_gateway, environment)
 
-    def _succeed(self, interpreter: str, renew_gateway: bool) -> None:
+    def _succeed(self, interpreter: str, renew_gateway: bool, environment: Mapping[str, str]) -> None:
         try:
-            succeed(interpreter, self.lifeline, Handover(self.shell_values.all(), renew_gateway))
+            succeed(interpreter, self.lifeline, Handover(self.shell_values.all(), renew_gateway), environment)
         finally:
             self.replacing = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,21 +23,21 @@ class Handover:
 
 def name_interpreter(link: Path, interpreter: str) -> None:
     """Let the link, by which the supervisor finds the Python of its children, name another, atomically."""
-    fresh = link.with_name(f"{link.name}.new")
-    fresh.unlink(missing_ok=True)
+    fresh = link.with_name(f".{link.name}.{os.getpid()}.{secrets.token_hex(4)}")
     fresh.symlink_to(interpreter)
     fresh.replace(link)
 
 
-def succeed(interpreter: str, lifeline: int, handover: Handover) -> None:
-    """Replace this process by a control of ``interpreter``; does not return."""
+def succeed(interpreter: str, lifeline: int, handover: Handover, environment: Mapping[str, str]) -> None:
+    """Replace this process by a control of ``interpreter`` in ``environment``; does not return."""
     descriptor = os.memfd_create("thv-handover", 0)
     os.write(descriptor, json.dumps(asdict(handover)).encode())
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.set_inheritable(lifeline, True)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(interpreter, [interpreter, "-P", "-m", "thv_supervisor.control", str(lifeline), str(descriptor)])  # noqa: S606 - the interpreter of a checked installation
+    command = [interpreter, "-P", "-m", "thv_supervisor.control", str(lifeline), str(descriptor)]
+    os.execve(interpreter, command, environment)  # noqa: S606 - the interpreter of a checked installation
 
 
 def receive(descriptor: int | None) -> Handover:
