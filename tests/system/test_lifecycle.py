@@ -1,8 +1,10 @@
 """From the first run of a server to its removal."""
 
+import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -211,14 +213,35 @@ def test_changed_settings_renew_control_and_it_keeps_what_a_shell_gave(thv: Thv)
     assert "kept in memory" in thv.ok("mcp", "call", "echo", "environment", "--arg", "name=TOKEN")
 
 
-def test_a_value_of_a_shell_that_is_gone_is_an_error_that_says_what_to_do(thv: Thv) -> None:
+def test_a_value_of_a_shell_that_is_gone_stops_no_server_until_it_ends_by_itself(thv: Thv) -> None:
     environment = {"MY_TOKEN": "kept in memory"}
-    thv.ok("run", "uvx://echo-mcp@1.0", "--secret", "env:MY_TOKEN,target=TOKEN", environment=environment)
+    url = thv.ok("run", "uvx://echo-mcp@1.0", "--secret", "env:MY_TOKEN,target=TOKEN", environment=environment).strip()
     pid = thv.view("echo")["pid"]
     thv.kill("thv_supervisor.control")
-    assert thv.view("echo")["pid"] == pid
     refused = thv("restart", "echo")
     assert refused.returncode == 1
     assert "secret env:MY_TOKEN came from a shell and is gone" in refused.stderr
+    assert thv.view("echo")["pid"] == pid
+    Session(url).post("tools/call", {"name": "crash", "arguments": {}})
     shown = wait_for(lambda: thv.view("echo")["status"] == "error" and thv.view("echo"))
     assert "came from a shell" in shown["status_context"]
+
+
+def test_a_port_that_is_taken_between_the_choice_and_the_start_is_replaced_by_another(thv: Thv) -> None:
+    thv.ok("list")
+    with contextlib.ExitStack() as stack:
+        running = subprocess.Popen(
+            [thv.command, "run", "uvx://echo-mcp@1.0"],
+            env=thv.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        chosen = wait_for(lambda: json.loads(thv.ok("list", "--all", "--format", "json")))[0]["port"]
+        with contextlib.suppress(OSError):
+            taken = stack.enter_context(socket.socket())
+            taken.bind(("127.0.0.1", chosen))
+            taken.listen()
+        url, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert Session(url.strip()).count()["count"] == 1

@@ -100,3 +100,10 @@ def test_a_workload_that_should_be_gone_is_forgotten_only_when_nothing_of_it_is_
     assert next_step(Situation(removed, (seen(7), seen(6)))).act is Act.STOP
     assert next_step(Situation(removed, (seen(7, ObservedState.EXITED),))).act is Act.REMOVE
     assert next_step(Situation(removed)).act is Act.FORGET
+
+
+def test_a_report_about_another_port_is_not_about_this_one() -> None:
+    moved = msgspec.structs.replace(WORKLOAD, config=msgspec.structs.replace(WORKLOAD.config, port=19002))
+    former = msgspec.structs.replace(said(RouteState.FAILED, error_code="port-unavailable"), port=19001)
+    assert next_step(Situation(moved, (seen(7),), former)).act is Act.WAIT
+    assert next_step(Situation(moved, (seen(7),), msgspec.structs.replace(former, port=19002))).act is Act.UNHEALTHY

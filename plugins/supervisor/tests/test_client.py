@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from thv_core.errors import AlreadyExists, NotReady, SettingsError, StartFailed, ThvError, Unavailable
+from thv_core.errors import AlreadyExists, NotFound, NotReady, SettingsError, StartFailed, ThvError, Unavailable
 from thv_core.state.files import bind_unix
 from thv_core.state.paths import Paths
 from thv_supervisor import client as client_module
@@ -108,11 +110,38 @@ def control(paths: Paths) -> Iterator[ScriptedControl]:
 
 
 @pytest.fixture(autouse=True)
-def launches(monkeypatch: pytest.MonkeyPatch) -> list[Paths]:
-    """Nothing is started; what would have been is remembered."""
-    launched: list[Paths] = []
-    monkeypatch.setattr(client_module, "launch", launched.append)
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Paths, bool]]:
+    """Nothing is started; what would have been, and whether with insistence, is remembered."""
+    launched: list[tuple[Paths, bool]] = []
+    monkeypatch.setattr(client_module, "launch", lambda asked, insist=False: launched.append((asked, insist)))
     return launched
+
+
+@pytest.fixture
+def launching(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Say what the control that a launch starts will answer."""
+    started: list[ScriptedControl] = []
+
+    def will(*answers: Answer) -> None:
+        def launch(asked: Paths, insist: bool = False) -> None:
+            assert asked == paths
+            if not started:
+                started.append(ScriptedControl(paths))
+                started[-1].will(*answers)
+
+        monkeypatch.setattr(client_module, "launch", launch)
+
+    yield will
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long."""
+    monkeypatch.setattr(client_module, "PATIENCE", 0.6)
+    monkeypatch.setattr(client_module, "INSISTENCE", 0.2)
+    monkeypatch.setattr(client_module, "BRISK", 0.05)
 
 
 @pytest.fixture
@@ -126,12 +155,12 @@ def client(environment: dict[str, str], said: list[str]) -> ControlClient:
 
 
 def test_a_call_names_its_installation_and_returns_what_was_answered(
-    client: ControlClient, control: ScriptedControl, launches: list[Paths]
+    client: ControlClient, control: ScriptedControl, launches: list[Any]
 ) -> None:
     control.will(reply(200, {"a": 1}))
-    assert client.call("POST", "/x?y=1", {"b": "ü"}) == {"a": 1}
+    assert client.call("POST", "/x?y=1") == {"a": 1}
     ((method, path, headers, body),) = control.requests
-    assert (method, path, json.loads(body)) == ("POST", "/x?y=1", {"b": "ü"})
+    assert (method, path, body) == ("POST", "/x?y=1", b"")
     assert headers["x-thv-installation"] == installation().header()
     assert launches == []
 
@@ -174,27 +203,62 @@ def test_a_notice_is_said_once(client: ControlClient, control: ScriptedControl, 
 
 
 def test_when_nobody_answers_the_processes_are_started_until_one_does(
-    client: ControlClient, paths: Paths, monkeypatch: pytest.MonkeyPatch
+    client: ControlClient, launching: Callable[..., None]
 ) -> None:
-    started: list[ScriptedControl] = []
+    launching(cut, reply(200, "late"))
+    assert client.call("GET", "/x") == "late"
 
-    def launch(asked: Paths) -> None:
-        assert asked == paths
-        started.append(ScriptedControl(paths))
-        started[-1].will(cut, reply(200, "late"))
-        monkeypatch.setattr(client_module, "launch", lambda asked: None)
 
-    monkeypatch.setattr(client_module, "launch", launch)
-    try:
-        assert client.call("GET", "/x") == "late"
-    finally:
-        for each in started:
-            each.close()
-    assert len(started) == 1
+@pytest.mark.parametrize("begin", [cut, half])
+def test_a_control_that_is_silent_is_given_up_after_the_limit_of_the_call(
+    client: ControlClient, control: ScriptedControl, launches: list[Any], begin: Answer
+) -> None:
+    def until_the_caller_hangs_up(connection: socket.socket) -> None:
+        begin(connection)
+        connection.recv(1)
+
+    control.will(until_the_caller_hangs_up)
+    with pytest.raises(Unavailable, match=r"^control did not answer within 0\.2 s") as refused:
+        client.call("POST", "/x", limit=0.2)
+    assert refused.value.hint == "thv serve --stop"
+    assert (len(control.requests), launches) == (1, [])
+
+
+def test_a_removal_that_is_repeated_and_finds_nothing_has_succeeded(
+    client: ControlClient, control: ScriptedControl
+) -> None:
+    control.will(cut, refusal(NotFound("no a"), 404))
+    client.call("DELETE", "/a")
+    assert [method for method, *_ in control.requests] == ["DELETE", "DELETE"]
+
+
+def test_a_removal_of_what_there_never_was_is_refused(client: ControlClient, control: ScriptedControl) -> None:
+    control.will(refusal(NotFound("no a"), 404))
+    with pytest.raises(NotFound):
+        client.call("DELETE", "/a")
+    control.will(refusal(NotReady("again"), 503), refusal(NotFound("no a"), 404))
+    with pytest.raises(NotFound):
+        client.call("DELETE", "/a")
+
+
+def test_a_removal_that_reached_nobody_at_first_is_no_repetition(
+    client: ControlClient, launching: Callable[..., None]
+) -> None:
+    launching(refusal(NotFound("no a"), 404))
+    with pytest.raises(NotFound):
+        client.call("DELETE", "/a")
+
+
+def test_anything_else_that_is_repeated_and_finds_nothing_is_refused(
+    client: ControlClient, control: ScriptedControl
+) -> None:
+    control.will(cut, refusal(NotFound("no a"), 404))
+    with pytest.raises(NotFound):
+        client.call("POST", "/a/stop")
 
 
 def test_unusable_settings_are_reported_and_nothing_is_started(
-    client: ControlClient, paths: Paths, launches: list[Paths]
+    client: ControlClient, paths: Paths, launches: list[Any]
 ) -> None:
     paths.config_file.write_text("runtim: x\n")
     with pytest.raises(SettingsError, match="runtim is not a known setting"):
@@ -203,7 +267,7 @@ def test_unusable_settings_are_reported_and_nothing_is_started(
 
 
 def test_a_control_that_never_answers_is_given_up_with_the_end_of_its_log(
-    client: ControlClient, paths: Paths, launches: list[Paths], monkeypatch: pytest.MonkeyPatch
+    client: ControlClient, paths: Paths, launches: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "PATIENCE", 0.3)
     paths.supervisor_log.write_bytes(b"\n".join(b"line %d \xff" % number for number in range(9)))
@@ -211,7 +275,53 @@ def test_a_control_that_never_answers_is_given_up_with_the_end_of_its_log(
         client.call("GET", "/x")
     assert [line.split(" ")[1] for line in refused.value.evidence] == ["4", "5", "6", "7", "8"]
     assert str(paths.supervisor_log) in refused.value.hint
-    assert launches
+    assert set(launches) == {(paths, False)}
+
+
+def test_a_caller_that_waits_for_long_insists_on_its_own_python(
+    client: ControlClient, paths: Paths, launches: list[Any], hasty: None
+) -> None:
+    with pytest.raises(Unavailable, match="control does not answer"):
+        client.call("GET", "/x")
+    insisted = [insist for _, insist in launches]
+    assert insisted == sorted(insisted)
+    assert set(launches) == {(paths, False), (paths, True)}
+
+
+def test_why_control_cannot_start_is_told_instead_of_waiting(
+    client: ControlClient, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "BRISK", 0.05)
+    reason = SettingsError("no such plugin", evidence=["line"], hint="install it")
+
+    def launch(asked: Paths, insist: bool = False) -> None:
+        asked.control_error.write_text(json.dumps(reason.document()))
+
+    monkeypatch.setattr(client_module, "launch", launch)
+    with pytest.raises(SettingsError, match="no such plugin") as refused:
+        client.call("GET", "/x")
+    assert (refused.value.evidence, refused.value.hint) == (("line",), "install it")
+
+
+@pytest.mark.parametrize(("age", "text"), [(60, json.dumps(ThvError("old").document())), (0, "{"), (0, "\x00\xff")])
+def test_an_older_or_damaged_reason_is_not_told(
+    client: ControlClient, paths: Paths, hasty: None, age: float, text: str
+) -> None:
+    paths.control_error.write_text(text)
+    # Ahead of the clock: new even for a caller that begins later.
+    instant = time.time() + 30 if age == 0 else time.time() - age
+    os.utime(paths.control_error, (instant, instant))
+    with pytest.raises(Unavailable, match="control does not answer"):
+        client.call("GET", "/x")
+
+
+def test_a_reason_is_not_told_when_control_answers_soon(
+    client: ControlClient, paths: Paths, launching: Callable[..., None]
+) -> None:
+    paths.control_error.write_text(json.dumps(ThvError("no").document()))
+    os.utime(paths.control_error, (time.time() + 30,) * 2)
+    launching(reply(200, 1))
+    assert client.call("GET", "/x") == 1
 
 
 def test_a_call_whose_answer_is_cut_is_not_repeated(client: ControlClient, control: ScriptedControl) -> None:
@@ -231,7 +341,10 @@ def test_a_streamed_text_arrives_in_pieces(client: ControlClient, control: Scrip
 
 def test_a_story_ends_when_it_is_ready(client: ControlClient, control: ScriptedControl) -> None:
     control.will(story({"progress": 1}, {"ready": 2}, {"progress": 3}))
-    assert list(client.story("POST", "/x", {})) == [{"progress": 1}, {"ready": 2}]
+    assert list(client.story("POST", "/x", {"b": "ü"})) == [{"progress": 1}, {"ready": 2}]
+    ((method, path, headers, body),) = control.requests
+    assert (method, path, json.loads(body)) == ("POST", "/x", {"b": "ü"})
+    assert (headers["content-type"], headers["x-thv-installation"]) == ("application/json", installation().header())
 
 
 def test_a_story_that_ends_badly_is_the_error_that_ended_it(client: ControlClient, control: ScriptedControl) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,54 @@ def test_the_command_runs_the_supervisor_of_this_interpreter_apart_from_the_dire
     assert command(paths) == [sys.executable, "-P", "-m", "thv_supervisor.supervise", str(paths.state)]
 
 
-def test_to_look_for_a_supervisor_takes_nothing_from_it(paths: Paths) -> None:
-    assert not is_supervised(paths)
-    descriptor = os.open(paths.lock, os.O_RDWR)
+@contextmanager
+def supervised(paths: Paths) -> Iterator[None]:
+    """Hold the lock as a supervisor would."""
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        assert is_supervised(paths)
+        yield
     finally:
         os.close(descriptor)
+
+
+def test_to_look_for_a_supervisor_takes_nothing_from_it(paths: Paths) -> None:
     assert not is_supervised(paths)
+    with supervised(paths):
+        assert is_supervised(paths)
+    assert not is_supervised(paths)
+
+
+@pytest.mark.parametrize(("insist", "named"), [(False, "/other/python"), (True, sys.executable)])
+def test_a_caller_that_insists_names_its_python_to_the_supervisor_that_is_there(
+    facts: Any, paths: Paths, insist: bool, named: str
+) -> None:
+    paths.interpreter.symlink_to("/other/python")
+    with supervised(paths):
+        launch(paths, insist=insist)
+    assert str(paths.interpreter.readlink()) == named
+    assert not paths.supervisor_log.exists()
+    assert facts() == []
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+@pytest.mark.parametrize(("size", "kept"), [(1 << 20, False), ((1 << 20) + 1, True)])
+def test_a_launch_puts_a_long_log_aside(facts: Any, paths: Paths, size: int, kept: bool) -> None:
+    aside = paths.supervisor_log.with_name("supervisor.log.1")
+    aside.write_bytes(b"older")
+    paths.supervisor_log.write_bytes(b"x" * size)
+    launch(paths)
+    eventually(facts, LIMIT)
+    eventually(lambda: paths.supervisor_log.read_bytes().endswith(b"to the log\n"), LIMIT)
+    assert aside.read_bytes() == (b"x" * size if kept else b"older")
+    assert paths.supervisor_log.stat().st_size == len(b"to the log\n") + (0 if kept else size)
+
+
+def test_a_supervisor_that_is_there_keeps_its_long_log(facts: Any, paths: Paths) -> None:
+    paths.supervisor_log.write_bytes(b"x" * (1 << 21))
+    with supervised(paths):
+        launch(paths, insist=True)
+    assert paths.supervisor_log.stat().st_size == 1 << 21
 
 
 def test_what_is_needed_is_made_in_private_and_the_link_is_renewed(environment: dict[str, str], tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_each_flag_has_its_place(tmp_path: Path) -> None:
         "permission_profile": None,
         "permission_profile_name_or_path": "",
         "shell_values": {},
+        "network": {},
     }
 
 
@@ -96,7 +97,6 @@ def test_a_tilde_is_the_callers_home(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("volume", "words"),
     [
-        ("missing:/x", "missing does not exist"),
         ("~no-such-user-of-thv/x:/x", "no such home"),
         (":/x", "names no path"),
         ("", "names no path"),
@@ -107,6 +107,12 @@ def test_a_tilde_is_the_callers_home(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_volume_that_cannot_be_meant_is_refused(tmp_path: Path, volume: str, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         request(tmp_path, volumes=(volume,))
+
+
+def test_whether_a_volume_exists_is_for_control_to_say(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("elsewhere")
+    made = request(tmp_path, volumes=("missing:/x", "link:/y:ro"))
+    assert made["volumes"] == [f"{tmp_path}/missing:/x", f"{tmp_path}/link:/y:ro"]
 
 
 # Profiles ------------------------------------------------------------------------------------------------------------
@@ -121,14 +127,17 @@ def test_a_profile_of_thv_needs_no_file(tmp_path: Path, name: str) -> None:
 
 def test_a_profile_is_read_from_the_callers_directory(tmp_path: Path) -> None:
     (tmp_path / "team").write_text('{"name": "team", "read": ["/etc/hosts"]}')
-    assert request(tmp_path, profile="team")["permission_profile"]["read"] == ["/etc/hosts"]
+    (tmp_path / "team.json").write_text('{"name": "team", "read": ["/etc/hosts"]}')
+    for spelled in ("team.json", "./team"):
+        assert request(tmp_path, profile=spelled)["permission_profile"]["read"] == ["/etc/hosts"]
     assert request(Path("/"), profile=f"{tmp_path}/team")["permission_profile"]["name"] == "team"
 
 
-def test_an_unknown_profile_names_those_that_there_are(tmp_path: Path) -> None:
+def test_an_unknown_profile_names_those_that_there_are_even_beside_a_file_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "networ").write_text('{"name": "networ"}')
     with pytest.raises(InvalidRequest, match="no permission profile 'networ'") as refused:
         request(tmp_path, profile="networ")
-    assert "none, network" in refused.value.hint
+    assert refused.value.hint == "Use none, network, or a file: ./team.json."
 
 
 @pytest.mark.parametrize("profile", ["team.json", "./team", "."])
@@ -186,6 +195,24 @@ def test_the_secrets_of_a_config_are_taken_from_the_shell_too(tmp_path: Path) ->
     file = config(tmp_path, secrets=["env:T,target=A"])
     made = request(tmp_path, {"T": "v4lue"}, server="", config_file=file)
     assert made["shell_values"] == {"env:T": "v4lue"}
+
+
+# The network ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_way_to_the_network_is_taken_from_the_shell_and_nothing_else(tmp_path: Path) -> None:
+    wanted = {
+        "UV_INDEX_URL": "https://index.example/simple",
+        "HTTPS_PROXY": "http://proxy.example:1",
+        "http_proxy": "http://proxy.example:2",
+        "no_proxy": "localhost",
+        "All_Proxy": "socks5://proxy.example:3",
+        "NETRC": "/n",
+        "SSL_CERT_FILE": "/c.pem",
+        "SSL_CERT_DIR": "/c",
+    }
+    others = {"PATH": "/bin", "uv_index_url": "no", "MY_UV_X": "no", "PIP_INDEX_URL": "no", "FTP_PROXY": "no"}
+    assert request(tmp_path, wanted | others)["network"] == wanted
 
 
 # Secrets -------------------------------------------------------------------------------------------------------------

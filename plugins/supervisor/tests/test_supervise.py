@@ -262,6 +262,29 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(family: Family) 
     assert family.notes("gateway", "saw the end") == []
 
 
+def is_deleted(lock: Path) -> None:
+    lock.unlink()
+
+
+def is_replaced(lock: Path) -> None:
+    lock.with_name("fresh").touch()
+    lock.with_name("fresh").replace(lock)
+
+
+@pytest.mark.parametrize("fate", [is_deleted, is_replaced])
+def test_a_supervisor_whose_lock_file_is_gone_ends_with_both_children(
+    family: Family, fate: Callable[[Path], None]
+) -> None:
+    family.program(LOOK=0.2)
+    process = family.running()
+    pids = [family.began(name)["pid"] for name in NAMES]
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.6)
+    fate(family.state / "supervisor.lock")
+    assert process.wait(LIMIT) == 0
+    assert not any(is_alive(pid) for pid in pids)
+
+
 def another_python(folder: Path) -> Path:
     path = folder / "another" / "python"
     path.parent.mkdir()

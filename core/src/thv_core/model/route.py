@@ -51,7 +51,10 @@ class RouteState(StrEnum):
 
 
 class RouteReport(Document, frozen=True, kw_only=True):
-    """The state of one route; ``reason`` is a sentence for people when it failed."""
+    """The state of one route; ``reason`` is a sentence for people when it failed.
+
+    ``port`` is the one that the report is about: a route may have been given another meanwhile.
+    """
 
     workload: str
     incarnation: str
@@ -60,6 +63,7 @@ class RouteReport(Document, frozen=True, kw_only=True):
     error_code: str = ""
     protocol_version: str = ""
     tools: tuple[str, ...] = ()
+    port: int = 0
 
 
 class Order(StrEnum):

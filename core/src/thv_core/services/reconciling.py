@@ -95,12 +95,17 @@ def _generation(observed: Observed) -> int:
 
 def _by_report(situation: Situation, mine: Observed) -> Step:
     report = situation.report
-    if report is None or report.incarnation != mine.deployment.label:
+    if report is None or not _is_about(report, situation.workload, mine):
         return Step(Act.WAIT)
     if report.state is RouteState.FAILED and report.error_code == "port-unavailable":
         act = Act.FAILED if situation.workload.provisional else Act.UNHEALTHY
         return Step(act, mine.deployment, report.reason, report.error_code)
     return Step(_BY_STATE[report.state], mine.deployment, report.reason, report.error_code or "start-failed")
+
+
+def _is_about(report: RouteReport, workload: Workload, mine: Observed) -> bool:
+    """Tell whether a report is about this life at this port, and not about what was before."""
+    return report.incarnation == mine.deployment.label and report.port in (0, workload.config.port)
 
 
 def _exit_reason(workload: Workload, observed: Observed) -> str:

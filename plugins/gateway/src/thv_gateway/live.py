@@ -47,7 +47,9 @@ class LiveRoute:
         self._listener: Listener | None = None
         self._app: Application | None = None
         self._refusal: ThvError | None = None
-        self._report = RouteReport(workload=route.workload, incarnation=route.incarnation, state=RouteState.STARTING)
+        self._report = RouteReport(
+            workload=route.workload, incarnation=route.incarnation, state=RouteState.STARTING, port=route.port
+        )
         try:
             steps = plugin_steps(route.middleware, recipes)
         except ThvError as error:
@@ -114,6 +116,7 @@ class LiveRoute:
             error_code=code,
             protocol_version=link.handshake.version if link is not None else "",
             tools=link.tools if link is not None else (),
+            port=self.route.port,
         )
         if report != self._report:
             self._report = report

@@ -120,6 +120,8 @@ class ControlClient:
             if response.status >= 400:
                 raise _refusal(response)
             yield response
+        except TimeoutError:
+            raise _silence(call) from None
         finally:
             connection.close()
 
@@ -132,7 +134,7 @@ class ControlClient:
             try:
                 response = self._once(connection, call)
             except TimeoutError:
-                raise Unavailable(f"control did not answer within {call.limit:g} s", hint="thv serve --stop") from None
+                raise _silence(call) from None
             except NotReady as error:
                 self._say_once(error.message)
             except (OSError, http.client.HTTPException):
@@ -198,6 +200,10 @@ def _whole() -> Generator[None]:
         raise Unavailable(
             "control ended before its answer was complete", hint="thv list --all shows what there is."
         ) from None
+
+
+def _silence(call: _Call) -> ThvError:
+    return Unavailable(f"control did not answer within {call.limit:g} s", hint="thv serve --stop")
 
 
 def _refusal(response: http.client.HTTPResponse) -> ThvError:

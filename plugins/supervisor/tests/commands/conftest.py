@@ -17,6 +17,7 @@ class FakeControl:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, object]] = []
+        self.limits: list[float] = []
         self.answers: dict[tuple[str, str], Any] = {}
         self.stories: dict[str, list[Any]] = {}
         self.text: list[bytes] = []
@@ -24,8 +25,9 @@ class FakeControl:
     def __call__(self, environment: Mapping[str, str], message: Callable[[str], None]) -> FakeControl:
         return self
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        self.calls.append((method, path, body))
+    def call(self, method: str, path: str, limit: float = 30.0) -> Any:
+        self.calls.append((method, path, None))
+        self.limits.append(limit)
         answer = self.answers.get((method, path))
         if isinstance(answer, BaseException):
             raise answer

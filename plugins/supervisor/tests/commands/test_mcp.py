@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from thv_core.errors import Unavailable
 from thv_supervisor import mcp_client
 from thv_supervisor.commands.mcp import mcp
 
@@ -57,7 +58,7 @@ class FakeServer:
 def server(monkeypatch: pytest.MonkeyPatch, control: Any) -> FakeServer:
     server = FakeServer()
     monkeypatch.setattr(mcp_client, "McpClient", server)
-    control.answers["GET", STATUS] = {"url": "http://a/mcp"}
+    control.answers["GET", STATUS] = {"status": "running", "url": "http://a/mcp"}
     return server
 
 
@@ -70,6 +71,18 @@ def test_a_server_is_a_workload_or_a_url(invoke: Any, server: FakeServer, contro
         assert invoke(mcp, "list", "tools", *arguments).exit_code == 0
     assert server.opened == [("http://a/mcp", 30.0), ("http://a/mcp", 30.0), ("https://x/mcp", 2.5)]
     assert len(control.calls) == 2
+
+
+@pytest.mark.parametrize("words", [("list", "tools", "a"), ("call", "a", "t")])
+@pytest.mark.parametrize("status", ["stopped", "starting", "error"])
+def test_a_workload_that_does_not_run_is_not_opened(
+    invoke: Any, server: FakeServer, control: Any, words: tuple[str, ...], status: str
+) -> None:
+    control.answers["GET", STATUS] = {"status": status, "url": "http://a/mcp"}
+    with pytest.raises(Unavailable, match=f"^a is {status}") as refused:
+        invoke(mcp, *words)
+    assert refused.value.hint == "thv start a"
+    assert server.opened == []
 
 
 @pytest.mark.parametrize(

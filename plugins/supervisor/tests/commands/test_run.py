@@ -42,13 +42,30 @@ def test_what_cannot_be_meant_asks_control_for_nothing(invoke: Any, control: Any
     assert control.calls == []
 
 
-def test_an_interruption_removes_what_this_request_began_and_nothing_else(
-    console: Any, control: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("removed", [[], ["a"]])
+def test_an_interruption_undoes_this_request_and_nothing_else(
+    console: Any, control: Any, monkeypatch: pytest.MonkeyPatch, removed: list[str]
 ) -> None:
     control.stories[ALL] = [progress("resolved"), KeyboardInterrupt()]
     monkeypatch.setattr("thv_supervisor.requesting.uuid.uuid4", lambda: "the-id")
-    control.answers["GET", f"{ALL}?all=true&request_id=the-id"] = {"workloads": [{"name": "a"}]}
+    control.answers["DELETE", "/api/v1beta/requests/the-id"] = {"removed": removed}
     with pytest.raises((KeyboardInterrupt, click.Abort)):
         run.main(["uvx://a"], obj=console, standalone_mode=False)
-    assert control.paths() == ["POST ", "GET ?all=true&request_id=the-id", "DELETE /a"]
-    assert console.messages == ["interrupted: a was removed, nothing is left of it"]
+    assert control.paths() == ["POST ", "DELETE /api/v1beta/requests/the-id"]
+    assert control.limits == [150.0]
+    assert console.messages == [*(f"interrupted: {name} was removed" for name in removed), "nothing is left of it"]
+
+
+def test_a_start_that_failed_is_not_undone(invoke: Any, control: Any) -> None:
+    control.stories[ALL] = [StartFailed("no")]
+    with pytest.raises(StartFailed):
+        invoke(run, "uvx://a")
+    assert control.paths() == ["POST "]
+
+
+def test_the_request_says_how_the_shell_reaches_the_network(invoke: Any, control: Any, console: Any) -> None:
+    console.environment["UV_INDEX_URL"] = "https://index.example/simple"
+    control.stories[ALL] = [{"ready": {"url": "http://a/mcp"}}]
+    assert invoke(run, "uvx://a").exit_code == 0
+    ((_, _, request),) = control.calls
+    assert request["network"] == {"UV_INDEX_URL": "https://index.example/simple"}

@@ -39,7 +39,7 @@ from thv_supervisor.control.observing import Observatory
 from thv_supervisor.control.reconciler import Reconciler
 from thv_testkit.fakes import FakeBuilder, FakeClock, FakeRuntime, FakeSource, MemoryStore, RecordingObserver
 
-LIMIT = 30.0
+LIMIT = 10.0
 
 
 class Killed(BaseException):
@@ -202,6 +202,9 @@ class FakeLink:
     def report(self, workload: str) -> RouteReport | None:
         return self._reports.get(workload)
 
+    def forget(self, workload: str) -> None:
+        self._reports.pop(workload, None)
+
     def route(self, workload: str) -> Route | None:
         return self._gateway.routes.get(workload)
 
@@ -217,7 +220,8 @@ class FakeLink:
             return
         self._gateway.routes[workload] = route
         if answer := self._gateway.answer(route):
-            self.say(answer)
+            # Not at once: a real gateway answers while control goes on.
+            asyncio.get_running_loop().call_soon(self.say, answer)
 
     def say(self, report: RouteReport) -> None:
         self._reports[report.workload] = report

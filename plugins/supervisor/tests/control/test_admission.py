@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from thv_core.errors import InvalidRequest, PluginNotFound, ThvError, TimedOut
+from thv_core.model.profile import PermissionProfile
 from thv_core.model.run_config import MiddlewareConfig, RunConfig
 from thv_core.state.configuration import SecretsSettings
 from thv_core.state.store import StateStore
@@ -129,3 +131,26 @@ def test_the_ephemeral_range_is_read_or_the_usual_one(
         file.write_text(text)
     monkeypatch.setattr(admission, "EPHEMERAL_RANGE", file)
     assert ephemeral_start() == first
+
+
+def test_grants_name_the_places_that_symbolic_links_lead_to(rig: Any, tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    (real / "inside").mkdir(parents=True)
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    profile = PermissionProfile(read=(f"{link}:/r",), write=(f"{link}/inside",))
+    found = admitted(rig, permission_profile=profile, volumes=(f"{link}:/v", f"{link}/inside:/w:ro")).config
+    assert found.permission_profile.read == (f"{real}:/r",)
+    assert found.permission_profile.write == (f"{real}/inside:{link}/inside",)
+    assert found.volumes == (f"{real}:/v", f"{real}/inside:/w:ro")
+
+
+def test_a_grant_of_what_is_not_there_is_refused(rig: Any, tmp_path: Path) -> None:
+    missing, circle = tmp_path / "missing", tmp_path / "circle"
+    circle.symlink_to(circle)
+    with pytest.raises(InvalidRequest, match=f"^{missing} cannot be granted: No such file or directory$"):
+        admitted(rig, volumes=(f"{missing}:/v",))
+    with pytest.raises(InvalidRequest, match=f"^{missing} cannot be granted: No such file or directory$"):
+        admitted(rig, permission_profile=PermissionProfile(read=(str(missing),)))
+    with pytest.raises(InvalidRequest, match=f"^{circle} cannot be granted: "):
+        admitted(rig, volumes=(f"{circle}:/v",))

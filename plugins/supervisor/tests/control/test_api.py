@@ -14,13 +14,15 @@ from starlette.applications import Starlette
 from thv_core import __version__, errors
 from thv_core.errors import NotReady, ThvError
 from thv_core.model.status import Status
+from thv_core.services.transitions import became
 from thv_supervisor.control import api
 from thv_supervisor.control.api import application
 from thv_supervisor.control.reconciler import Reconciler
 
 ONE = "/api/v1beta/workloads/echo"
 ALL = "/api/v1beta/workloads"
-LIMIT = 30.0
+REQUESTS = "/api/v1beta/requests"
+LIMIT = 10.0
 
 
 class Reply:
@@ -85,6 +87,13 @@ class FakeSettlement:
         self.notice = ""
         self.refusal: ThvError | None = None
         self.headers: list[str | None] = []
+        self.networks: list[Mapping[str, str] | None] = []
+        self.objection: ThvError | None = None
+
+    def adopt_network(self, wanted: Mapping[str, str] | None) -> None:
+        self.networks.append(wanted)
+        if self.objection:
+            raise self.objection
 
     def settle(self, header: str | None) -> str:
         self.headers.append(header)
@@ -148,7 +157,7 @@ def test_a_start_that_fails_streams_its_error(play: Any) -> None:
     play(story)
 
 
-def test_lists_are_of_the_running_of_all_or_of_one_request(play: Any) -> None:
+def test_lists_are_of_all_or_without_what_is_stopped(play: Any) -> None:
     async def story(app: Starlette, control: Reconciler) -> None:
         async def names(query: str) -> list[str]:
             return [view["name"] for view in (await asked(app, "GET", f"{ALL}{query}")).json()["workloads"]]
@@ -159,8 +168,46 @@ def test_lists_are_of_the_running_of_all_or_of_one_request(play: Any) -> None:
         assert control.view("echo").status is Status.STOPPED
         assert await names("") == ["b"]
         assert await names("?all=true") == ["b", "echo"]
-        assert await names("?all=true&request_id=one") == ["echo"]
-        assert await names("?all=true&request_id=three") == []
+
+    play(story)
+
+
+def test_a_list_shows_whatever_ails_a_workload_that_should_run(play: Any, rig: Any) -> None:
+    async def story(app: Starlette, control: Reconciler) -> None:
+        rig.gateway.answer = rig.gateway.silent
+        await control.submit(rig.request())
+        await control.submit(rig.request(request_id="two", name="b"))
+        await rig.until(lambda: len(rig.gateway.routes) == 2)
+        control.ground.store.replace(became(control.ground.store.get("b"), Status.ERROR, "it is broken"))
+        views = (await asked(app, "GET", ALL)).json()["workloads"]
+        assert [(view["name"], view["status"]) for view in views] == [("b", "error"), ("echo", "starting")]
+
+    play(story)
+
+
+def test_an_abandoned_request_leaves_nothing(play: Any, rig: Any) -> None:
+    async def story(app: Starlette, control: Reconciler) -> None:
+        await asked(app, "POST", ALL, request())
+        reply = await asked(app, "DELETE", f"{REQUESTS}/one")
+        assert (reply.status, reply.json()) == (200, {"removed": ["echo"]})
+        assert (control.views(), rig.runtime.seen) == ([], {})
+        assert (await asked(app, "DELETE", f"{REQUESTS}/never")).json() == {"removed": []}
+        late = await asked(app, "POST", ALL, request(request_id="never"))
+        assert late.json()["message"] == "the run was interrupted"
+        assert control.views() == []
+
+    play(story)
+
+
+def test_a_run_waits_until_control_has_the_network_of_its_caller(play: Any, settlement: FakeSettlement) -> None:
+    async def story(app: Starlette, control: Reconciler) -> None:
+        settlement.objection = NotReady("in a moment")
+        reply = await asked(app, "POST", ALL, request(network={"UV_OFFLINE": "1"}))
+        assert (reply.status, reply.json()["code"]) == (503, "not-ready")
+        assert control.views() == []
+        settlement.objection = None
+        assert (await asked(app, "POST", ALL, request())).status == 201
+        assert settlement.networks == [{"UV_OFFLINE": "1"}, None]
 
     play(story)
 
@@ -181,34 +228,11 @@ def test_a_workload_is_exported_restarted_and_removed(play: Any) -> None:
 def test_logs_are_whole_or_their_last_lines(play: Any, rig: Any) -> None:
     async def story(app: Starlette, control: Reconciler) -> None:
         await asked(app, "POST", ALL, request())
+        rig.paths.proxy_log("echo").write_bytes(b"one\ntwo\nthree\n")
         assert (await asked(app, "GET", f"{ONE}/logs")).body == b"a line\nthe last line\n"
         assert (await asked(app, "GET", f"{ONE}/logs?tail=1")).body == b"the last line\n"
-        assert (await asked(app, "GET", f"{ONE}/proxy-logs")).body == b""
-        rig.paths.proxy_log("echo").write_bytes(b"one\ntwo\nthree\n")
         assert (await asked(app, "GET", f"{ONE}/proxy-logs")).body == b"one\ntwo\nthree\n"
-        assert (await asked(app, "GET", f"{ONE}/proxy-logs?tail=2")).body == b"two\nthree\n"
-        assert (await asked(app, "GET", f"{ONE}/proxy-logs?tail=0")).body == b""
         assert (await asked(app, "GET", f"{ONE}/proxy-logs?tail={'9' * 30}")).body == b"one\ntwo\nthree\n"
-
-    play(story)
-
-
-def test_a_followed_proxy_log_ends_with_its_workload(play: Any, rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from thv_supervisor.control import log_reading
-
-    monkeypatch.setattr(log_reading, "PAUSE", 0.01)
-
-    async def story(app: Starlette, control: Reconciler) -> None:
-        await asked(app, "POST", ALL, request())
-        rig.paths.proxy_log("echo").write_bytes(b"one\n")
-        following = asyncio.create_task(asked(app, "GET", f"{ONE}/proxy-logs?follow=true"))
-        await asyncio.sleep(0.05)
-        assert not following.done()
-        with rig.paths.proxy_log("echo").open("ab") as log:
-            log.write(b"two\n")
-        await asyncio.sleep(0.05)
-        await asked(app, "DELETE", ONE)
-        assert (await following).body == b"one\ntwo\n"
 
     play(story)
 

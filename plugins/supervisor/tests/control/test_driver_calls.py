@@ -37,8 +37,9 @@ def test_a_call_runs_in_a_thread_and_returns_its_result() -> None:
 
 def test_a_call_that_takes_too_long_is_named(release: threading.Event) -> None:
     async def story() -> None:
-        with pytest.raises(TimedOut, match=r"slow did not finish within 0\.05 s"):
-            await DriverCalls().run("slow", 0.05, lambda: release.wait(20))
+        with pytest.raises(TimedOut, match=r"^runtime slow did not finish within 0\.05 s$") as raised:
+            await DriverCalls().run("runtime slow", 0.05, lambda: release.wait(20))
+        assert raised.value.hint == ""
         release.set()
 
     play(story)
@@ -73,8 +74,32 @@ def test_an_error_of_thv_passes_unchanged() -> None:
 
 def test_a_foreign_error_stops_here_and_names_the_driver() -> None:
     async def story() -> None:
-        with pytest.raises(PluginBroken, match="driver failed") as raised:
-            await DriverCalls().run("driver", 10, lambda: 1 // 0)
-        assert raised.value.evidence[0].startswith("ZeroDivisionError")
+        with pytest.raises(PluginBroken, match="runtime x failed") as raised:
+            await DriverCalls().run("runtime x", 10, lambda: 1 // 0)
+        assert raised.value.evidence == ("ZeroDivisionError: integer division or modulo by zero",)
+
+    play(story)
+
+
+def test_a_failure_is_told_with_the_distribution_that_the_driver_is_from(release: threading.Event) -> None:
+    async def story() -> None:
+        calls = DriverCalls(lambda driver: f"the {driver} of acme")
+        with pytest.raises(PluginBroken, match="the runtime x of acme failed"):
+            await calls.run("runtime x", 10, lambda: 1 // 0)
+        with pytest.raises(TimedOut, match="the runtime x of acme did not finish"):
+            await calls.run("runtime x", 0.05, lambda: release.wait(20))
+        release.set()
+
+    play(story)
+
+
+def test_what_a_secret_store_says_of_its_failure_is_not_told() -> None:
+    def fail() -> None:
+        raise KeyError("v4lue")
+
+    async def story() -> None:
+        with pytest.raises(PluginBroken, match="secrets vault failed") as raised:
+            await DriverCalls().run("secrets vault", 10, fail)
+        assert raised.value.evidence == ("KeyError",)
 
     play(story)

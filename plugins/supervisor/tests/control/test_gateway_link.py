@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from thv_core.errors import InvalidDocument
 from thv_core.model.document import decode_document, encode_document
 from thv_core.model.route import Route, RouteReport, RouteSnapshot, RouteState
 from thv_core.spi.gateways import GATEWAY_SOCKET, ROUTES_FILE
 from thv_core.state.files import bind_unix
 from thv_core.state.paths import Paths
 from thv_supervisor.control import gateway_link
-from thv_supervisor.control.gateway_link import GatewayLink
+from thv_supervisor.control.gateway_link import RENEWAL_FILE, GatewayLink
 
 LIMIT = 20.0
 REPORT = RouteReport(workload="echo", incarnation="echo.1", state=RouteState.READY, tools=("a",))
@@ -137,6 +136,9 @@ def test_the_snapshot_is_complete_at_the_moment_of_the_order(paths: Paths) -> No
         def write(self, data: bytes) -> None:
             seen.append(stored(paths))
 
+        def is_closing(self) -> bool:
+            return False
+
         async def drain(self) -> None:
             """Be done at once."""
 
@@ -179,10 +181,40 @@ def test_a_later_link_knows_the_routes_of_the_snapshot(paths: Paths) -> None:
     assert link.report("a") is None
 
 
-def test_a_snapshot_that_is_damaged_is_named(paths: Paths) -> None:
+def test_a_snapshot_that_is_damaged_is_named_and_written_anew(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
     (paths.gateway / ROUTES_FILE).write_bytes(b"{")
-    with pytest.raises(InvalidDocument, match=r"routes\.json"):
-        GatewayLink(paths, lambda workload: None)
+    link = GatewayLink(paths, lambda workload: None)
+    assert "routes.json" in caplog.text
+    assert link.routed() == []
+    asyncio.run(link.publish("a", route("a")))
+    assert stored(paths) == ["a.1"]
+
+
+def test_a_publication_that_could_not_be_written_is_made_again(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = GatewayLink(paths, lambda workload: None)
+
+    def full(path: object, data: bytes) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway_link, "write_atomically", full)
+        with pytest.raises(OSError, match="no space"):
+            asyncio.run(link.publish("a", route("a")))
+    assert (link.route("a"), link.routed()) == (None, [])
+    asyncio.run(link.publish("a", route("a")))
+    assert (stored(paths), link.routed()) == (["a.1"], ["a"])
+
+
+def test_what_was_said_of_a_former_route_is_forgotten(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        async with gateway(paths) as listening:
+            await (await listening.connection()).say(encode_document(REPORT))
+            await until(lambda: link.report("echo"))
+            link.forget("echo")
+            link.forget("unheard-of")
+            assert link.report("echo") is None
+
+    play(story)
 
 
 def test_reports_are_heard_and_the_last_one_counts(play: Any, paths: Paths) -> None:
@@ -219,8 +251,23 @@ def test_only_the_first_gateway_is_asked_to_finish(play: Any, paths: Paths) -> N
             async with gateway(paths) as listening:
                 orders.append(await (await listening.connection()).order())
         assert orders == ["drain", "reload"]
+        assert not (paths.gateway / RENEWAL_FILE).exists()
 
     play(story, renew=True)
+
+
+def test_a_renewal_that_control_did_not_live_to_order_is_ordered_by_the_next(play: Any, paths: Paths) -> None:
+    async def killed(link: GatewayLink, changed: list[str]) -> None:
+        await until((paths.gateway / RENEWAL_FILE).exists)
+
+    async def following(link: GatewayLink, changed: list[str]) -> None:
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            assert await connection.order() == "drain"
+            await until(lambda: not (paths.gateway / RENEWAL_FILE).exists())
+
+    play(killed, renew=True)
+    play(following)
 
 
 UNREADABLE = [b"nonsense", b"{}", b'{"workload": "echo", "unknown": 1}', b"x" * (gateway_link.LINE_LIMIT + 10)]

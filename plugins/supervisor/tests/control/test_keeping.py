@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from thv_core.errors import StartFailed, ThvError
 from thv_core.model.events import WorkloadEvent
+from thv_core.model.plan import Deployment
 from thv_core.model.route import RouteReport, RouteState
 from thv_core.model.status import Status
-from thv_supervisor.control import keeping
+from thv_supervisor.control import driver_calls, keeping
 from thv_supervisor.control.ground import ShellValues
 from thv_supervisor.control.keeping import Keeper
 from thv_supervisor.control.reconciler import Reconciler
@@ -36,7 +37,7 @@ def test_a_crash_after_it_was_ready_is_a_new_life_with_a_count(rig: Any) -> None
         await rig.until(lambda: control.view("echo").restarts == 1 and control.view("echo").status is Status.RUNNING)
         workload = control.ground.store.get("echo")
         assert workload.generation > 1
-        assert list(rig.runtime.seen) == [f"echo.{workload.generation}"]
+        assert rig.runtime.running() == [f"echo.{workload.generation}"]
         assert rig.gateway.routes["echo"].incarnation == f"echo.{workload.generation}"
         assert [each.status for each in rig.observer.events] == [Status.RUNNING, Status.STARTING, Status.RUNNING]
         assert rig.observer.events[1].reason == "echo exited with code 9"
@@ -66,7 +67,7 @@ def test_a_server_that_lives_but_does_not_answer_any_more_is_ended_and_started_a
         gone = RouteReport(workload="echo", incarnation="echo.1", state=RouteState.GONE, reason="its output ended")
         control.ground.link.say(gone)
         await rig.until(lambda: control.view("echo").restarts == 1 and control.view("echo").status is Status.RUNNING)
-        assert "echo.1" not in rig.runtime.seen
+        assert "echo.1" not in rig.runtime.running()
         assert rig.observer.events[1].reason == "its output ended"
 
     play(rig, story)
@@ -205,25 +206,6 @@ def test_a_gateway_that_never_speaks_ends_a_first_start(rig: Any, monkeypatch: p
     play(rig, story)
 
 
-def test_a_busy_port_refuses_a_first_start_and_only_marks_a_later_one(rig: Any) -> None:
-    busy = rig.gateway.failing("port 1 is in use", "port-unavailable")
-
-    async def story(control: Reconciler) -> None:
-        await rig.run(control)
-        control.ground.link.say(busy(rig.gateway.routes["echo"]))
-        workload = await rig.becomes(control, "echo", Status.UNHEALTHY)
-        assert (workload.reason, workload.restarts) == ("port 1 is in use", 0)
-        assert rig.runtime.running() == ["echo.1"]
-        control.ground.link.say(rig.gateway.ready(rig.gateway.routes["echo"]))
-        assert (await rig.becomes(control, "echo", Status.RUNNING)).reason == ""
-        rig.gateway.answer = busy
-        heard = await rig.run(control, rig.request(request_id="two", name="two"))
-        assert heard[-1].message == "port 1 is in use"
-        await rig.gone(control, "two")
-
-    play(rig, story)
-
-
 def test_a_report_of_an_earlier_life_changes_nothing(rig: Any) -> None:
     async def story(control: Reconciler) -> None:
         await rig.run(control)
@@ -285,5 +267,87 @@ def test_a_stop_during_preparation_never_deploys(rig: Any) -> None:
         go.set()
         await rig.becomes(control, "echo", Status.STOPPED)
         assert rig.runtime.lives == []
+
+    play(rig, story)
+
+
+def test_a_gateway_that_never_speaks_makes_a_later_start_unhealthy_and_nothing_more(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "PATIENCE", 0.1)
+    rig.configuration = replace(rig.configuration, start_timeout=0.1)
+
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        rig.gateway.answer = rig.gateway.silent
+        heard = await rig.story(await control.start("echo"))
+        assert heard[-1].code == "unavailable"
+        workload = await rig.becomes(control, "echo", Status.UNHEALTHY)
+        assert (workload.reason, workload.restarts) == (heard[-1].message, 0)
+        assert rig.runtime.running() == [f"echo.{workload.generation}"]
+        control.ground.link.say(rig.gateway.ready(rig.gateway.routes["echo"]))
+        assert (await rig.becomes(control, "echo", Status.RUNNING)).reason == ""
+
+    play(rig, story)
+
+
+def test_a_keeper_goes_on_after_a_mistake_of_ours(rig: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        keeper = control._keepers["echo"]
+        situation = keeper._situation
+
+        def mistaken() -> None:
+            keeper._situation = situation
+            raise ZeroDivisionError("a mistake")
+
+        keeper._situation = mistaken
+        keeper.wake()
+        await rig.until(lambda: "keeping echo failed" in caplog.text)
+        await control.stop("echo", 0)
+        await rig.becomes(control, "echo", Status.STOPPED)
+
+    play(rig, story)
+
+
+def test_a_server_that_takes_its_time_to_end_keeps_no_other_from_starting(rig: Any) -> None:
+    release = threading.Event()
+    stop = rig.runtime.stop
+    ending: list[str] = []
+
+    def slowly(deployment: Deployment, grace: float) -> None:
+        ending.append(deployment.label)
+        assert release.wait(20)
+        stop(deployment, grace)
+
+    rig.runtime.stop = slowly
+
+    async def story(control: Reconciler) -> None:
+        names = [f"w{each}" for each in range(driver_calls.WORKERS)]
+        try:
+            for name in names:
+                await rig.run(control, rig.request(request_id=name, name=name))
+                await control.stop(name, 0)
+            await rig.until(lambda: len(ending) == len(names))
+            assert (await rig.run(control, rig.request(request_id="more", name="more")))[-1] is None
+        finally:
+            release.set()
+        for name in names:
+            await rig.becomes(control, name, Status.STOPPED)
+
+    play(rig, story)
+
+
+def test_only_the_newest_former_life_is_kept_for_its_log(rig: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        for life in range(3):
+            (label,) = rig.runtime.running()
+            control._keepers["echo"].retry_now()
+            rig.runtime.exit(label, 9)
+            await rig.until(lambda life=life: control.view("echo").restarts == life + 1)
+            await rig.becomes(control, "echo", Status.RUNNING)
+            workload = control.ground.store.get("echo")
+            assert list(rig.runtime.seen) == [label, f"echo.{workload.generation}"]
 
     play(rig, story)

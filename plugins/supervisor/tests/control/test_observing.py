@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from thv_core.errors import RuntimeUnavailable
 from thv_core.model.entry import PackageRoot
 from thv_core.model.plan import Deployment, DeploymentPlan
 from thv_core.spi.runtimes import Runtime
@@ -108,3 +109,24 @@ def test_a_runtime_that_hangs_delays_no_other(rig: Any) -> None:
         await asyncio.wait({watching}, timeout=10)
 
     asyncio.run(story())
+
+
+def test_each_look_is_followed_up_and_one_that_fails_ends_nothing(rig: Any) -> None:
+    followed: list[tuple[str, int]] = []
+
+    async def story() -> None:
+        observatory = Observatory(rig.drivers, DriverCalls(), lambda workload: None)
+
+        async def afterwards(runtime: str) -> None:
+            followed.append((runtime, len(observatory.sees("memory", "a") or ())))
+            raise RuntimeUnavailable("in between")
+
+        deploy(rig, "a", 1)
+        watching = asyncio.create_task(observatory.watch(lambda: ("memory",), afterwards))
+        await rig.until(lambda: len(followed) > 2)
+        assert not watching.done()
+        watching.cancel()
+        await asyncio.wait({watching}, timeout=10)
+
+    asyncio.run(story())
+    assert set(followed) == {("memory", 1)}

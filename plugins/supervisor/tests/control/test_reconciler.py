@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,14 +17,14 @@ from thv_core.errors import (
     NotFound,
     PackageNotFound,
     PortUnavailable,
-    RuntimeUnavailable,
+    StartFailed,
     ThvError,
     TimedOut,
 )
-from thv_core.model.entry import PackageRoot
 from thv_core.model.events import Progress
-from thv_core.model.plan import Deployment, DeploymentPlan
 from thv_core.model.status import Status
+from thv_core.spi.runtimes import ObservedState
+from thv_core.spi.sources import ServerSource
 from thv_supervisor.control.reconciler import Reconciler
 
 Story = Callable[[Reconciler], Awaitable[None]]
@@ -58,9 +59,15 @@ def test_each_change_of_status_is_announced_with_its_generation(rig: Any) -> Non
         await rig.run(control)
         await control.stop("echo", 1.0)
         await rig.becomes(control, "echo", Status.STOPPED)
-        await rig.until(lambda: len(rig.observer.events) > 1)
-        seen = [(each.workload, each.status, each.at) for each in rig.observer.events]
-        assert seen == [("echo", Status.RUNNING, rig.clock.now), ("echo", Status.STOPPED, rig.clock.now)]
+        await rig.until(lambda: len(rig.observer.events) > 2)
+        assert [each.status for each in rig.observer.events] == [Status.RUNNING, Status.STOPPING, Status.STOPPED]
+        assert {(each.workload, each.generation, each.at) for each in rig.observer.events} == {
+            ("echo", 1, rig.clock.now)
+        }
+        await rig.story(await control.start("echo"))
+        await rig.until(lambda: len(rig.observer.events) > 4)
+        assert [each.status for each in rig.observer.events[3:]] == [Status.STARTING, Status.RUNNING]
+        assert {each.generation for each in rig.observer.events[3:]} == {control.ground.store.get("echo").generation}
 
     play(rig, story)
 
@@ -202,12 +209,13 @@ def test_stop_start_and_remove_go_where_they_should(rig: Any) -> None:
     play(rig, story)
 
 
-def test_a_start_of_what_runs_is_a_new_life_and_the_former_is_gone(rig: Any) -> None:
+def test_a_start_of_what_runs_is_a_new_life_and_the_former_is_ended(rig: Any) -> None:
     async def story(control: Reconciler) -> None:
         await rig.run(control)
         assert (await rig.story(await control.start("echo")))[-1] is None
-        assert len(rig.runtime.seen) == 1
-        assert rig.runtime.lives[0] not in rig.runtime.seen
+        former, present = rig.runtime.lives
+        assert rig.runtime.running() == [present]
+        assert rig.runtime.seen[former].state is ObservedState.EXITED
         assert control.view("echo").restarts == 0
 
     play(rig, story)
@@ -257,7 +265,7 @@ async def converged(rig: Any, control: Reconciler, change: str) -> None:
         assert rig.runtime.running() == []
     else:
         workload = await rig.becomes(control, "echo", Status.RUNNING)
-        assert list(rig.runtime.seen) == [f"echo.{workload.generation}"]
+        assert rig.runtime.running() == [f"echo.{workload.generation}"]
     await rig.until(lambda: ("echo" in rig.gateway.routes) == (change == "start"))
 
 
@@ -289,78 +297,6 @@ def test_a_request_for_what_was_stopped_meanwhile_is_told_so(rig: Any) -> None:
     play(rig, story)
 
 
-def test_a_stray_deployment_is_ended_at_adoption(rig: Any) -> None:
-    stray = Deployment(workload="stray", generation=3)
-    rig.runtime.deploy(DeploymentPlan(deployment=stray, command=("x",), root=PackageRoot(path="/", command=("x",))))
-
-    async def story(control: Reconciler) -> None:
-        assert rig.runtime.seen == {}
-        assert control.views() == []
-
-    play(rig, story)
-
-
-def test_a_stray_that_cannot_be_ended_does_not_keep_control_from_starting(
-    rig: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stray = Deployment(workload="stray", generation=3)
-    rig.runtime.deploy(DeploymentPlan(deployment=stray, command=("x",), root=PackageRoot(path="/", command=("x",))))
-
-    def remove(deployment: Deployment) -> None:
-        raise RuntimeUnavailable("the engine is gone")
-
-    monkeypatch.setattr(rig.runtime, "remove", remove)
-
-    async def story(control: Reconciler) -> None:
-        assert (await rig.run(control))[-1] is None
-
-    play(rig, story)
-
-
-def test_a_later_control_finds_a_running_server_and_keeps_it(rig: Any) -> None:
-    async def first(control: Reconciler) -> None:
-        await rig.run(control)
-
-    async def second(control: Reconciler) -> None:
-        await rig.becomes(control, "echo", Status.RUNNING)
-        view = control.view("echo")
-        assert (view.pid, view.restarts, view.tools) == (1, 0, ("echo", "count"))
-
-    play(rig, first, second)
-    assert rig.runtime.lives == ["echo.1"]
-    assert len(rig.gateway.published) == 1
-
-
-def test_a_runtime_that_cannot_be_asked_keeps_routes_and_records_no_failure(rig: Any, broken_engine: Exception) -> None:
-    async def first(control: Reconciler) -> None:
-        await rig.run(control)
-
-    async def second(control: Reconciler) -> None:
-        rig.runtime.unobservable = broken_engine
-        await rig.until(lambda: control.ground.observatory.sees("memory", "echo") is None)
-        control.wake("echo")
-        await asyncio.sleep(0.1)  # nothing may happen, so there is nothing to wait for
-        assert rig.gateway.routes["echo"].incarnation == "echo.1"
-        workload = control.ground.store.get("echo")
-        assert (workload.status, workload.restarts) == (Status.RUNNING, 0)
-        rig.runtime.unobservable = None
-        await rig.until(lambda: control.ground.observatory.sees("memory", "echo"))
-
-    play(rig, first, second)
-    assert rig.runtime.lives == ["echo.1"]
-
-
-def test_a_runtime_whose_own_code_fails_does_not_keep_control_from_starting(rig: Any) -> None:
-    rig.runtime.unobservable = ValueError("a vendor's mistake")
-
-    async def story(control: Reconciler) -> None:
-        assert control.views() == []
-        rig.runtime.unobservable = None
-        assert (await rig.run(control))[-1] is None
-
-    play(rig, story)
-
-
 def test_waiting_for_a_state_is_bounded(rig: Any) -> None:
     async def story(control: Reconciler) -> None:
         with pytest.raises(TimedOut, match="did not get there within 0 s"):
@@ -375,5 +311,73 @@ def test_progress_is_made_of_words(rig: Any) -> None:
         heard = await rig.story(keeper)
         assert isinstance(heard[0], Progress)
         assert heard[0].text == "echo 1.0.0 from a fake"
+
+    play(rig, story)
+
+
+def refuse_to_build(rig: Any) -> None:
+    def build(package: object, report: object) -> None:
+        raise PackageNotFound("the index is gone")
+
+    rig.builder.build = build
+
+
+def lose_the_secret(rig: Any) -> None:
+    rig.secrets.delete("github")
+
+
+@pytest.mark.parametrize("obstacle", [refuse_to_build, lose_the_secret])
+def test_a_start_that_could_not_succeed_leaves_what_runs_alone(rig: Any, obstacle: Callable[[Any], None]) -> None:
+    async def story(control: Reconciler) -> None:
+        rig.secrets.set("github", "s3cret")
+        await rig.run(control, rig.request(secrets=("github,target=TOKEN",)))
+        before = control.ground.store.get("echo")
+        obstacle(rig)
+        with pytest.raises(ThvError):
+            await control.start("echo")
+        assert control.ground.store.get("echo") == before
+        assert rig.runtime.running() == ["echo.1"]
+        assert [each.status for each in rig.observer.events] == [Status.RUNNING]
+
+    play(rig, story)
+
+
+def test_an_abandoned_request_is_removed_whether_it_is_ready_or_not(rig: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        await rig.run(control, rig.request(request_id="other", name="other"))
+        rig.gateway.answer = rig.gateway.silent
+        await control.submit(rig.request(request_id="two", name="two"))
+        assert await control.abandon("two") == ["two"]
+        assert await control.abandon("one") == ["echo"]
+        await rig.gone(control, "two")
+        await rig.gone(control, "echo")
+        assert [view.name for view in control.views()] == ["other"]
+        assert await control.abandon("unheard-of") == []
+
+    play(rig, story)
+
+
+def test_a_request_that_is_abandoned_while_it_is_admitted_is_refused(rig: Any) -> None:
+    admitting, go = threading.Event(), threading.Event()
+    source = rig.drivers.get(ServerSource, "fake")
+    resolve = source.resolve
+
+    def slowly(reference: str) -> Any:
+        admitting.set()
+        assert go.wait(20)
+        return resolve(reference)
+
+    source.resolve = slowly
+
+    async def story(control: Reconciler) -> None:
+        submitting = asyncio.create_task(control.submit(rig.request()))
+        await rig.until(admitting.is_set)
+        assert await control.abandon("one") == []
+        go.set()
+        with pytest.raises(StartFailed, match="interrupted"):
+            await submitting
+        assert control.views() == []
+        assert (await rig.run(control, rig.request(request_id="two")))[-1] is None
 
     play(rig, story)

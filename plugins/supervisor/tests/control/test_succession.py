@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from thv_supervisor.control.succession import Handover, name_interpreter, receive
@@ -20,7 +21,8 @@ os.write(writing, b"alive")
 os.close(writing)
 print(os.getpid(), flush=True)
 values = {"echo": {"env:T": "v4lue" * 20000}}
-succession.succeed(sys.executable, reading, succession.Handover(values, True))
+succession.succeed(sys.executable, reading, succession.Handover(values, True),
+    {**os.environ, "ADOPTED": "yes"})
 """
 SUCCESSOR = """
 import json, os, sys
@@ -63,6 +65,7 @@ def test_a_successor_is_the_same_process_with_lifeline_and_values(tmp_path: Path
     assert said["pid"] == int(pid)
     assert said["values"] == {"echo": {"env:T": "v4lue" * 20000}}
     assert (said["renew"], said["closed"], said["lifeline"]) == (True, True, "alive")
+    assert said["environ"]["ADOPTED"] == "yes"
     assert "v4lue" not in "".join(said["argv"])
     assert "v4lue" not in json.dumps(said["environ"])
 
@@ -98,7 +101,21 @@ def test_the_link_names_one_or_the_other_interpreter_at_every_moment(tmp_path: P
 
 def test_what_an_interrupted_change_of_the_link_left_behind_is_no_obstacle(tmp_path: Path) -> None:
     link = tmp_path / "interpreter"
-    link.with_name("interpreter.new").symlink_to("/gone")
+    left = f".interpreter.{os.getpid()}.0"
+    link.with_name(left).symlink_to("/gone")
     name_interpreter(link, "/a/python")
     assert str(link.readlink()) == "/a/python"
+    assert {path.name for path in tmp_path.iterdir()} == {"interpreter", left}
+
+
+def test_two_that_name_an_interpreter_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    link = tmp_path / "interpreter"
+
+    def name_often(interpreter: str) -> None:
+        for _ in range(200):
+            name_interpreter(link, interpreter)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(name_often, ["/a/python", "/b/python"]))
+    assert str(link.readlink()) in ("/a/python", "/b/python")
     assert [path.name for path in tmp_path.iterdir()] == ["interpreter"]

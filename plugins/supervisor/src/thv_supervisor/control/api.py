@@ -118,6 +118,7 @@ class _Handlers:
 
     async def workloads(self, request: Request) -> Response:
         """List workloads: those that should run, whatever ails them, or all with ``?all=true``."""
+        await self._reconciler.look()
         views = self._reconciler.views()
         if request.query_params.get("all") != "true":
             views = [view for view in views if view.status not in (Status.STOPPED, Status.STOPPING)]
@@ -158,6 +159,7 @@ class _Handlers:
 
     async def status(self, request: Request) -> Response:
         """Return one workload."""
+        await self._reconciler.look()
         return _json(self._reconciler.view(request.path_params["name"]))
 
     async def export(self, request: Request) -> Response:

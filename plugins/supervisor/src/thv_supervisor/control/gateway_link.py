@@ -40,6 +40,10 @@ class GatewayLink:
         """Return what the gateway last said of a workload."""
         return self._reports.get(workload)
 
+    def forget(self, workload: str) -> None:
+        """Forget what the gateway said of a workload, because it was about another route."""
+        self._reports.pop(workload, None)
+
     def route(self, workload: str) -> Route | None:
         """Return the route of a workload in the snapshot."""
         return self._routes.get(workload)
@@ -95,7 +99,7 @@ class GatewayLink:
         self._changed(report.workload)
 
     async def _order(self, order: Order) -> None:
-        if self._writer is None:
+        if self._writer is None or self._writer.is_closing():
             return
         with contextlib.suppress(OSError):
             self._writer.write(encode_document(GatewayCommand(order=order)) + b"\n")

@@ -51,7 +51,7 @@ class Keeper:
         self.happenings = Happenings()
         self.grace = STOP_GRACE
         self.repick: Callable[[], int] | None = None
-        """Chooses another port while the first start of a workload that asked for none in particular."""
+        """Chooses another port, once, in the first start of a workload that asked for none in particular."""
         self._ground = ground
         self._wake = asyncio.Event()
         self._failures = 0
@@ -218,7 +218,8 @@ class Keeper:
 
     async def _fail(self, situation: Situation, step: Step) -> float:
         if step.code == PortUnavailable.code and self.repick is not None:
-            return await self._move(self.repick())
+            repick, self.repick = self.repick, None
+            return await self._move(repick())
         step = await self._exit_behind(step)
         evidence: list[str] = []
         if step.deployment is not None:
@@ -231,6 +232,8 @@ class Keeper:
             return msgspec.structs.replace(workload, config=config)
 
         await self._update(moved)
+        # What was said of the former port must not be taken for an answer about this one.
+        self._ground.link.forget(self.name)
         return 0.0
 
     async def _exit_behind(self, step: Step) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ __all__ = ["Observatory"]
 
 INTERVAL = 1.0
 LIMIT = 30.0
+FIRST_LOOK = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,12 @@ class Observatory:
     def workloads(self, runtime: str) -> Iterable[str]:
         """Return the workloads of which a runtime sees anything."""
         return list(self._seen.get(runtime) or {})
+
+    async def first_look(self, runtime: str) -> None:
+        """Make sure that a runtime was asked since this process began, if it answers soon."""
+        if runtime not in self._seen:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.refresh(runtime), FIRST_LOOK)
 
     async def refresh(self, runtime: str) -> None:
         """Ask a runtime what it sees now."""

@@ -64,6 +64,11 @@ class Reconciler:
             self.ground.kernel.configuration.runtime
         }
 
+    async def look(self) -> None:
+        """Make sure that every runtime was asked once, so that views tell what runs."""
+        for runtime in self.runtimes():
+            await self.ground.observatory.first_look(runtime)
+
     def views(self) -> list[WorkloadView]:
         """Return all workloads by name."""
         return [self._view(workload) for workload in self.ground.store.all()]

@@ -1,0 +1,122 @@
+"""What a control finds when it starts: workloads of an earlier one, and what belongs to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from thv_core.errors import RuntimeUnavailable
+from thv_core.model.entry import PackageRoot
+from thv_core.model.plan import Deployment, DeploymentPlan
+from thv_core.model.route import Route
+from thv_core.model.status import Status
+from thv_core.state.store import StateStore
+from thv_supervisor.control.reconciler import Reconciler
+
+Story = Callable[[Reconciler], Awaitable[None]]
+
+
+def play(rig: Any, *stories: Story) -> None:
+    """Play each story in a control of its own, one after the other over the same state."""
+    for story in stories:
+
+        async def once(story: Story = story) -> None:
+            async with rig.control() as control:
+                await story(control)
+
+        asyncio.run(once())
+
+
+def test_a_stray_deployment_is_ended_after_a_look(rig: Any) -> None:
+    stray = Deployment(workload="stray", generation=3)
+    rig.runtime.deploy(DeploymentPlan(deployment=stray, command=("x",), root=PackageRoot(path="/", command=("x",))))
+
+    async def story(control: Reconciler) -> None:
+        await rig.until(lambda: not rig.runtime.seen)
+        assert control.views() == []
+
+    play(rig, story)
+
+
+def test_a_stray_that_cannot_be_ended_does_not_keep_control_from_starting(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stray = Deployment(workload="stray", generation=3)
+    rig.runtime.deploy(DeploymentPlan(deployment=stray, command=("x",), root=PackageRoot(path="/", command=("x",))))
+
+    def remove(deployment: Deployment) -> None:
+        raise RuntimeUnavailable("the engine is gone")
+
+    monkeypatch.setattr(rig.runtime, "remove", remove)
+
+    async def story(control: Reconciler) -> None:
+        await rig.until(lambda: "stray.3 could not be ended: the engine is gone" in caplog.text)
+        assert (await rig.run(control))[-1] is None
+
+    play(rig, story)
+
+
+def test_a_later_control_finds_a_running_server_and_keeps_it(rig: Any) -> None:
+    async def first(control: Reconciler) -> None:
+        await rig.run(control)
+
+    async def second(control: Reconciler) -> None:
+        await rig.until(lambda: control.view("echo").pid)
+        view = control.view("echo")
+        assert (view.status, view.pid, view.restarts, view.tools) == (Status.RUNNING, 1, 0, ("echo", "count"))
+
+    play(rig, first, second)
+    assert rig.runtime.lives == ["echo.1"]
+    assert len(rig.gateway.published) == 1
+
+
+def test_a_runtime_that_cannot_be_asked_keeps_routes_and_records_no_failure(rig: Any, broken_engine: Exception) -> None:
+    async def first(control: Reconciler) -> None:
+        await rig.run(control)
+
+    async def second(control: Reconciler) -> None:
+        rig.runtime.unobservable = broken_engine
+        await rig.until(lambda: control.ground.observatory.sees("memory", "echo") is None)
+        control.wake("echo")
+        await asyncio.sleep(0.1)  # nothing may happen, so there is nothing to wait for
+        assert rig.gateway.routes["echo"].incarnation == "echo.1"
+        workload = control.ground.store.get("echo")
+        assert (workload.status, workload.restarts) == (Status.RUNNING, 0)
+        rig.runtime.unobservable = None
+        await rig.until(lambda: control.ground.observatory.sees("memory", "echo"))
+
+    play(rig, first, second)
+    assert rig.runtime.lives == ["echo.1"]
+
+
+def test_a_runtime_whose_own_code_fails_does_not_keep_control_from_starting(rig: Any) -> None:
+    rig.runtime.unobservable = ValueError("a vendor's mistake")
+
+    async def story(control: Reconciler) -> None:
+        assert control.views() == []
+        rig.runtime.unobservable = None
+        assert (await rig.run(control))[-1] is None
+
+    play(rig, story)
+
+
+def test_an_adoption_ends_routes_of_nobody_and_asks_no_runtime(rig: Any) -> None:
+    rig.gateway.routes["stray"] = Route(
+        workload="stray", incarnation="stray.1", port=1, stdin="i", stdout="o", lock="l", log="g"
+    )
+    rig.runtime.observe = lambda: pytest.fail("a runtime was asked")
+
+    async def once() -> None:
+        store = StateStore(rig.paths.database)
+        try:
+            control = Reconciler(rig.ground(lambda workload: None, store))
+            await control.adopt()
+            assert rig.gateway.routes == {}
+            assert control.ground.observatory.sees("memory", "stray") is None
+        finally:
+            store.close()
+
+    asyncio.run(once())
