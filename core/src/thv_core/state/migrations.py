@@ -53,7 +53,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             raise StateUnusable(
                 f"the state in {path} was written by a newer version of thv",
                 evidence=[f"its schema is {version}, and this version knows {SCHEMA}"],
-                hint="Upgrade thv: pip install --upgrade thv",
+                hint="Run it with the newer version of thv, or set THV_HOME to another place.",
             )
         for step in _MIGRATIONS[version:]:
             for statement in step:
