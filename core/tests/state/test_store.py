@@ -163,7 +163,7 @@ def test_a_state_of_a_newer_version_is_refused_and_not_changed(path: Path) -> No
     connection.close()
     with pytest.raises(StateUnusable, match="newer version") as caught:
         StateStore(path)
-    assert "pip install --upgrade thv" in caught.value.hint
+    assert "THV_HOME" in caught.value.hint
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA + 1,)
     connection.close()
