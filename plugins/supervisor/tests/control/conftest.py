@@ -185,6 +185,7 @@ class FakeGateway:
                 state=RouteState.FAILED,
                 reason=reason,
                 error_code=code,
+                port=route.port,
             )
 
         return answer
@@ -201,9 +202,6 @@ class FakeLink:
 
     def report(self, workload: str) -> RouteReport | None:
         return self._reports.get(workload)
-
-    def forget(self, workload: str) -> None:
-        self._reports.pop(workload, None)
 
     def route(self, workload: str) -> Route | None:
         return self._gateway.routes.get(workload)

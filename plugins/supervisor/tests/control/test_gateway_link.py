@@ -205,18 +205,6 @@ def test_a_publication_that_could_not_be_written_is_made_again(paths: Paths, mon
     assert (stored(paths), link.routed()) == (["a.1"], ["a"])
 
 
-def test_what_was_said_of_a_former_route_is_forgotten(play: Any, paths: Paths) -> None:
-    async def story(link: GatewayLink, changed: list[str]) -> None:
-        async with gateway(paths) as listening:
-            await (await listening.connection()).say(encode_document(REPORT))
-            await until(lambda: link.report("echo"))
-            link.forget("echo")
-            link.forget("unheard-of")
-            assert link.report("echo") is None
-
-    play(story)
-
-
 def test_reports_are_heard_and_the_last_one_counts(play: Any, paths: Paths) -> None:
     async def story(link: GatewayLink, changed: list[str]) -> None:
         async with gateway(paths) as listening:

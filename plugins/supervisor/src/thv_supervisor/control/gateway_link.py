@@ -40,10 +40,6 @@ class GatewayLink:
         """Return what the gateway last said of a workload."""
         return self._reports.get(workload)
 
-    def forget(self, workload: str) -> None:
-        """Forget what the gateway said of a workload, because it was about another route."""
-        self._reports.pop(workload, None)
-
     def route(self, workload: str) -> Route | None:
         """Return the route of a workload in the snapshot."""
         return self._routes.get(workload)
@@ -84,8 +80,8 @@ class GatewayLink:
         connection = await asyncio.to_thread(connect_unix, self._directory / GATEWAY_SOCKET)
         reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_LIMIT)
         try:
-            await self._order(Order.DRAIN if self._renewal.exists() else Order.RELOAD)
-            self._renewal.unlink(missing_ok=True)
+            if await self._order(Order.DRAIN if self._renewal.exists() else Order.RELOAD):
+                self._renewal.unlink(missing_ok=True)
             while line := await reader.readline():
                 self._heard(decode_document(line, RouteReport, "a report of the gateway"))
         except (InvalidDocument, ValueError) as error:
@@ -98,12 +94,16 @@ class GatewayLink:
         self._reports[report.workload] = report
         self._changed(report.workload)
 
-    async def _order(self, order: Order) -> None:
+    async def _order(self, order: Order) -> bool:
+        """Send an order, and tell whether it was written; a gateway that comes back reads the snapshot anyway."""
         if self._writer is None or self._writer.is_closing():
-            return
-        with contextlib.suppress(OSError):
+            return False
+        try:
             self._writer.write(encode_document(GatewayCommand(order=order)) + b"\n")
             await self._writer.drain()
+        except OSError:
+            return False
+        return True
 
     def _stored(self) -> Iterable[Route]:
         text = read_or_none(self._directory / ROUTES_FILE)

@@ -232,8 +232,6 @@ class Keeper:
             return msgspec.structs.replace(workload, config=config)
 
         await self._update(moved)
-        # What was said of the former port must not be taken for an answer about this one.
-        self._ground.link.forget(self.name)
         return 0.0
 
     async def _exit_behind(self, step: Step) -> Step:
