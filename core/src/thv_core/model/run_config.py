@@ -95,7 +95,10 @@ def _known_schema(config: RunConfig) -> None:
 
 def _known_transport(config: RunConfig) -> None:
     if config.transport not in TRANSPORTS:
-        raise InvalidRequest(f"transport {config.transport!r} is not one of {', '.join(TRANSPORTS)}")
+        raise InvalidRequest(
+            f"transport {config.transport!r} is not one of {', '.join(TRANSPORTS)}",
+            hint="Leave it out, or write stdio.",
+        )
     if config.transport != "stdio":
         raise InvalidRequest(
             f"transport {config.transport} is not offered for servers in the sandbox yet",
@@ -113,13 +116,16 @@ def _loopback_host(config: RunConfig) -> None:
 
 def _possible_port(config: RunConfig) -> None:
     if not 0 <= config.port <= 65535:
-        raise InvalidRequest(f"port {config.port} is not between 0 and 65535")
+        raise InvalidRequest(f"port {config.port} is not between 0 and 65535", hint="Leave it out to have one chosen.")
 
 
 def _variable_names(config: RunConfig) -> None:
     for name in (*config.env_vars, *(reference.target for reference in config.secret_references)):
         if not _VARIABLE.match(name):
-            raise InvalidRequest(f"{name!r} is not the name of an environment variable")
+            raise InvalidRequest(
+                f"{name!r} is not the name of an environment variable",
+                hint="Use letters, digits and underscores, and no digit first.",
+            )
 
 
 def _distinct_targets(config: RunConfig) -> None:

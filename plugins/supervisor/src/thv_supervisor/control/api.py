@@ -127,7 +127,8 @@ class _Handlers:
     async def run(self, request: Request) -> Response:
         """Run a server, and stream what happens until it is ready or has failed."""
         asked = decode_document(await _body(request), RunRequest, "request")
-        self._settlement.adopt_network(asked.network)
+        if not self._reconciler.knows(asked):
+            self._settlement.adopt_network(asked.network)
         keeper = await self._reconciler.submit(asked)
         return StreamingResponse(self._story(keeper), 201, media_type="application/x-ndjson")
 

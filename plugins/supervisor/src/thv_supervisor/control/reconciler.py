@@ -88,6 +88,10 @@ class Reconciler:
             await self.remove(name)
         return names
 
+    def knows(self, request: RunRequest) -> bool:
+        """Tell whether a request was recorded already, and is only asked about again."""
+        return self.ground.store.by_request(request.request_id) is not None
+
     async def submit(self, request: RunRequest) -> Keeper:
         """Record what a request asks for and start it; the same request again is the same workload.
 
