@@ -95,7 +95,7 @@ hint: Consider enabling use of system TLS certificates with the `--system-certs`
 
     assert error.message == "PyPI's certificate is not trusted here"
     assert error.evidence == ("index.example: invalid peer certificate: UnknownIssuer",)
-    assert error.hint == "Set SSL_CERT_FILE to your CA bundle, then:  thv serve --stop"
+    assert error.hint == "Set SSL_CERT_FILE to your CA bundle, and run it again."
 
 
 def test_the_evidence_advises_no_option_of_uv():

@@ -125,7 +125,7 @@ def test_a_certificate_that_nobody_here_trusts_is_told_from_an_index_that_is_sil
     (line,) = caught.value.evidence
     assert line.startswith("127.0.0.1:")
     assert "hunter2" not in line
-    assert caught.value.hint == "Set SSL_CERT_FILE to your CA bundle, then:  thv serve --stop"
+    assert caught.value.hint == "Set SSL_CERT_FILE to your CA bundle, and run it again."
 
 
 @pytest.mark.parametrize("settings", [{"pyhton": "/usr/bin/python3"}, {"python": 3}, {"python": "python3"}])

@@ -87,7 +87,7 @@ def _untrusted(refused: _Refused, found: re.Match[str]) -> ThvError:
     return Unavailable(
         f"{refused.index}'s certificate is not trusted here",
         evidence=[f"{host[1]}: {found['why']}" if host else found["why"]],
-        hint="Set SSL_CERT_FILE to your CA bundle, then:  thv serve --stop",
+        hint="Set SSL_CERT_FILE to your CA bundle, and run it again.",
     )
 
 
@@ -98,7 +98,7 @@ def _unavailable(refused: _Refused, found: re.Match[str]) -> ThvError:
     return Unavailable(
         f"{refused.index} does not answer, and {requirement.line} {missing}",
         evidence=refused.evidence,
-        hint=refused.here or "Check the network, HTTPS_PROXY and UV_DEFAULT_INDEX; after a change:  thv serve --stop",
+        hint=refused.here or "Check the network, HTTPS_PROXY and UV_DEFAULT_INDEX, and run it again.",
     )
 
 
