@@ -25,6 +25,11 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     raise AssertionError(f"waited {seconds} s for {condition}")
 
 
+def heed_interrupts() -> None:
+    """Let a child heed SIGINT, although whoever started these tests in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Thv:
     """One user's thv: a home, its commands, and its processes."""
 

@@ -91,7 +91,7 @@ def test_a_server_that_never_answers_is_given_up(thv: Thv) -> None:
 
 
 def test_a_server_that_writes_garbage_is_shown_what_it_wrote(thv: Thv) -> None:
-    thv.ok("config", "set", "start_timeout", "2")
+    thv.ok("config", "set", "start_timeout", "8")
     message = refused(thv, "run", "uvx://echo-mcp", "--", "--silent", "--garbage", "5", code=1)
     assert "not MCP" in message
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness.home import Thv, wait_for
+from harness.home import Thv, heed_interrupts, wait_for
 from harness.session import Session
 
 
@@ -176,6 +176,7 @@ def test_ctrl_c_during_run_leaves_nothing(thv: Thv) -> None:
     running = subprocess.Popen(
         [thv.command, "run", "uvx://echo-mcp@1.0", "--", "--silent"],
         env=thv.environment,
+        preexec_fn=heed_interrupts,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -192,7 +193,9 @@ def test_runtime_check_names_the_bubblewrap_that_is_used(thv: Thv) -> None:
 
 
 def test_serve_runs_in_the_foreground_and_refuses_a_second(thv: Thv) -> None:
-    serving = subprocess.Popen([thv.command, "serve"], env=thv.environment, stderr=subprocess.DEVNULL)
+    serving = subprocess.Popen(
+        [thv.command, "serve"], env=thv.environment, stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
+    )
     try:
         wait_for(lambda: thv("version").returncode == 0 and (thv.home / "state/control.sock").exists())
         again = thv("serve")

@@ -271,6 +271,11 @@ class TestGlobalOptions:
         assert machine.thv("--version").stdout == "thv 0.1.0\n"
 
 
+def heed_interrupts() -> None:
+    """Let a child heed SIGINT, although whoever started these tests in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class TestEndings:
     def test_ctrl_c_ends_with_130_and_no_word(self, machine: Any) -> None:
         machine.command(
@@ -281,7 +286,12 @@ class TestEndings:
             ),
         )
         with subprocess.Popen(
-            machine.argv("greet"), env=machine.variables({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            machine.argv("greet"),
+            env=machine.variables({}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=heed_interrupts,
         ) as process:
             assert process.stdout is not None
             assert process.stderr is not None
@@ -298,6 +308,7 @@ class TestEndings:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_interrupts,
         ) as process:
             assert process.stdout is not None
             assert process.stderr is not None
