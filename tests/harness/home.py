@@ -38,7 +38,7 @@ class Thv:
         self.command = str(Path(scripts, "thv"))
         self.environment = {**os.environ, "THV_HOME": str(home)}
         if wheels is not None:
-            self.environment |= {"UV_FIND_LINKS": str(wheels), "UV_NO_INDEX": "1"}
+            self.environment["UV_FIND_LINKS"] = str(wheels)
 
     def __call__(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
