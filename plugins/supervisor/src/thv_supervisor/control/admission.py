@@ -45,7 +45,8 @@ async def admit(request: RunRequest, ground: Ground) -> Admitted:
     """
     admitted = await _configured(request, ground)
     runtime = admitted.config.runtime or ground.kernel.configuration.runtime
-    config = _with_real_paths(msgspec.structs.replace(admitted.config, runtime=runtime))
+    chosen = msgspec.structs.replace(admitted.config, runtime=runtime)
+    config = await ground.calls.run("admission", LOAD_LIMIT, lambda: _with_real_paths(chosen))
     await ground.calls.run("admission", LOAD_LIMIT, lambda: _loadable(config, ground))
     _known_middleware(config, ground)
     return Admitted(config, admitted.resolved, admitted.seconds)
@@ -59,7 +60,7 @@ def _loadable(config: RunConfig, ground: Ground) -> None:
     if config.permission_profile.network.reaches_out and not runtime.capabilities.network:
         raise Unsupported(
             f"the runtime {config.runtime} cannot open the network, and the profile asks for it",
-            hint="Run the server without:  --permission-profile none",
+            hint="Run it without network:  --permission-profile none",
         )
     if any(not reference.from_shell for reference in config.secret_references):
         ground.kernel.secret_store()
