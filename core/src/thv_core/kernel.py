@@ -65,13 +65,22 @@ def compose(environment: Mapping[str, str], system: str) -> Kernel:
     configuration = ConfigurationFile(paths.config_file).load()
     catalog = scan(configuration.disabled)
 
+    shown = {**environment, **_trust(configuration.ca_certificate_path)}
+
     def surroundings(name: str) -> Surroundings:
         return Surroundings(
             state=paths.plugin_state(name),
             cache=paths.plugin_cache(name),
-            environment=dict(environment),
+            environment=dict(shown),
             forbidden=(paths.config, paths.state, paths.cache),
+            secret=lambda secret: kernel.secret_store().get(secret),
         )
 
     drivers = Drivers(catalog, configuration.plugins, surroundings)
-    return Kernel(paths, configuration, catalog, drivers, HookBus(catalog))
+    kernel = Kernel(paths, configuration, catalog, drivers, HookBus(catalog))
+    return kernel
+
+
+def _trust(certificates: str) -> dict[str, str]:
+    """Return the variables by which programs that fetch packages find the certificates that the user chose."""
+    return {"SSL_CERT_FILE": certificates, "NODE_EXTRA_CA_CERTS": certificates} if certificates else {}

@@ -34,7 +34,7 @@ def test_what_the_repository_offers_is_installed_from_it(kind: str, name: str, f
     ("kind", "name", "text"),
     [
         ("command", "secret", "The command secret is not offered yet."),
-        ("source", "npx", "npx:// is not offered yet."),
+        ("source", "go", "go:// is not offered yet."),
         ("runtime", "docker", "The runtime docker is not offered yet."),
     ],
 )

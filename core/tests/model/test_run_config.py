@@ -47,10 +47,31 @@ def test_an_unknown_key_is_named_with_its_line() -> None:
     assert caught.value.hint == "Did you mean transport?"
 
 
+HTTP: dict[str, object] = {"transport": "streamable-http"}
+REACHING: dict[str, object] = {"permission_profile": {"network": {"outbound": {"allow_host": ["db.example:5432"]}}}}
+
 REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "another schema": ({"schema_version": "v9"}, "schema_version 'v9' is not"),
     "an unknown transport": ({"transport": "carrier-pigeon"}, "is not one of stdio, sse, streamable-http"),
     "a transport that is not offered": ({"transport": "sse"}, "not offered"),
+    "a port without a transport that has one": ({"target_port": 8000}, "means nothing to a server that speaks stdio"),
+    "a port that needs privileges": (HTTP | {"target_port": 80}, "target_port 80 is not between 1024 and 65535"),
+    "a target port that is too large": (HTTP | {"target_port": 65536}, "is not between 1024 and 65535"),
+    "the port of the proxy": (HTTP | {"target_port": 3128} | REACHING, "3128 is where its HTTP proxy is"),
+    "an own port that may be reached elsewhere": (
+        HTTP | {"target_port": 5432} | REACHING,
+        "the server's own port 5432 is one that it may reach at other hosts",
+    ),
+    "the usual port when it may be reached elsewhere": (
+        HTTP | {"permission_profile": {"network": {"outbound": {"allow_port": [8080]}}}},
+        "the server's own port 8080 is one that it may reach at other hosts",
+    ),
+    "a rule that cannot be meant": (
+        {"permission_profile": {"network": {"outbound": {"allow_host": ["a b"]}}}},
+        "network.outbound: 'a b' does not say what may be reached",
+    ),
+    "too little memory": ({"permission_profile": {"limits": {"memory": "1MiB"}}}, "limits.memory: no server runs in"),
+    "a bad memory folder": ({"permission_profile": {"tmpfs": {"x": "1MiB"}}}, "tmpfs: 'x' is not absolute"),
     "a public address": ({"host": "0.0.0.0"}, "not a loopback address"),
     "a negative port": ({"port": -1}, "not between 0 and 65535"),
     "a port that is too large": ({"port": 65536}, "not between 0 and 65535"),
@@ -87,3 +108,24 @@ def test_a_configuration_that_was_built_is_checked_alike() -> None:
     with pytest.raises(InvalidRequest, match="70000"):
         checked(config)
     assert checked(RunConfig(name="x", image="y", port=80)).port == 80
+
+
+# Servers that listen -------------------------------------------------------------------------------------------------
+
+
+def test_an_http_server_listens_at_the_usual_port_unless_another_is_said() -> None:
+    assert decoded(**HTTP).target_port == 8080
+    assert decoded(**HTTP, target_port=8000).target_port == 8000
+    assert decoded().target_port == 0
+
+
+@pytest.mark.parametrize("port", [3128, 5432])
+def test_an_own_port_is_free_when_nothing_is_reached(port: int) -> None:
+    assert decoded(**HTTP, target_port=port).target_port == port
+    closed = {"network": {"mode": "none", "outbound": {"allow_host": [f"db.example:{port}"]}}}
+    assert decoded(**HTTP, target_port=port, permission_profile=closed).target_port == port
+
+
+def test_whether_scripts_may_run_is_part_of_the_configuration() -> None:
+    assert decoded(allow_scripts=True).allow_scripts is True
+    assert decoded().allow_scripts is False

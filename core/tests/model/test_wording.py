@@ -35,7 +35,7 @@ def told(values: object) -> Misfit:
         ({"rate": 9.0}, "rate must be less than 9"),
         ({"on": {}}, "on must be true or false, not a mapping of keys to values"),
         ({"tail": []}, "tail must be a whole number or nothing, not a list"),
-        ({"names": {"a": None}}, "names[...] must be text, not nothing"),
+        ({"names": {"a": None}}, "every value of names must be text, not nothing"),
         ({"word": "a"}, "word cannot be meant: expected `str` of length >= 2"),
         ([], "it must be a mapping of keys to values, not a list"),
     ],

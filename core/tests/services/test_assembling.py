@@ -4,8 +4,10 @@ import pytest
 
 from thv_core.errors import InvalidRequest
 from thv_core.model.entry import PackageSpec, ServerEntry
-from thv_core.model.profile import PermissionProfile
+from thv_core.model.profile import Network, Outbound, PermissionProfile
+from thv_core.model.reach import outbound_rules
 from thv_core.model.request import RunRequest
+from thv_core.model.run_config import RunConfig
 from thv_core.services.assembling import assemble, package_of, scheme_of
 
 ENTRY = ServerEntry(
@@ -41,6 +43,91 @@ def test_an_unknown_profile_is_refused() -> None:
         assemble(request(permission_profile_name_or_path="team"), ENTRY)
 
 
+# What flags add to the profile ---------------------------------------------------------------------------------------
+
+
+def profile(**more: object) -> PermissionProfile:
+    return PermissionProfile(name="team", **more)
+
+
+def with_outbound(**more: object) -> PermissionProfile:
+    return profile(network=Network(outbound=Outbound(**more)))
+
+
+def test_flags_add_to_the_profile_that_is_given() -> None:
+    given = profile(read=("/a",), write=("/b",), network=Network(outbound=Outbound(allow_host=("x.example",))))
+    flags = {"allow_read": ("/c",), "allow_write": ("/d:/e",), "allow_network": ("y.example:5432",)}
+    found = assemble(request(permission_profile=given, **flags), ENTRY).permission_profile
+    assert (found.name, found.read, found.write) == ("team", ("/a", "/c"), ("/b", "/d:/e"))
+    assert found.network.outbound.allow_host == ("x.example", "y.example:5432")
+    assert given.read == ("/a",)
+
+
+def test_flags_add_to_the_profile_of_the_entry_and_to_that_of_a_name() -> None:
+    assert assemble(request(allow_read=("/c",)), ENTRY).permission_profile.read == ("/data", "/c")
+    named = assemble(request(permission_profile_name_or_path="network", allow_network=("10.1.2.3",)), ENTRY)
+    assert named.permission_profile.network.outbound == Outbound(insecure_allow_all=True, allow_host=("10.1.2.3",))
+
+
+def test_without_flags_the_profile_stays_as_it_is() -> None:
+    given = with_outbound(allow_port=(443,))
+    assert assemble(request(permission_profile=given), ENTRY).permission_profile == given
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts"),
+    [
+        (with_outbound(), ("y.example",)),
+        (with_outbound(allow_host=("x.example",), allow_port=(443,)), ("x.example", "y.example")),
+        (with_outbound(allow_port=(443,)), ("*", "y.example")),
+        (with_outbound(allow_port=(443,), insecure_allow_all=True), ("y.example",)),
+    ],
+)
+def test_a_flag_takes_nothing_away_that_the_profile_allows(given: PermissionProfile, hosts: tuple[str, ...]) -> None:
+    found = assemble(request(permission_profile=given, allow_network=("y.example",)), ENTRY).permission_profile
+    assert found.network.outbound.allow_host == hosts
+    before = {(each.match, each.host, each.ports) for each in outbound_rules(given.network)}
+    assert before <= {(each.match, each.host, each.ports) for each in outbound_rules(found.network)}
+
+
+def test_a_network_that_is_closed_by_its_mode_cannot_be_opened_by_a_flag() -> None:
+    closed = profile(network=Network(mode="none"))
+    with pytest.raises(InvalidRequest, match=r"network mode none, and y\.example") as caught:
+        assemble(request(permission_profile=closed, allow_network=("y.example",)), ENTRY)
+    assert "--allow-network" in caught.value.hint
+    assert assemble(request(permission_profile=closed, allow_read=("/c",)), ENTRY).permission_profile.read == ("/c",)
+
+
+@pytest.mark.parametrize(
+    ("given", "flag", "allowed"), [(False, False, False), (True, False, True), (False, True, True)]
+)
+def test_sockets_are_allowed_by_the_profile_or_by_the_flag(given: bool, flag: bool, allowed: bool) -> None:
+    asked = request(permission_profile=profile(allow_socket=given), allow_socket=flag)
+    assert assemble(asked, ENTRY).permission_profile.allow_socket is allowed
+
+
+@pytest.mark.parametrize("flags", [{"allow_network": ("a b",)}, {"allow_read": ("here",)}, {"allow_write": ("~",)}])
+def test_a_flag_that_cannot_be_meant_is_refused(flags: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(InvalidRequest):
+        assemble(request(**flags), ENTRY)
+
+
+NPM_ENTRY = ServerEntry(name="memory", package=PackageSpec(scheme="npx", name="server-memory", version="1.0.0"))
+
+
+def test_scripts_are_refused_for_a_package_that_has_none() -> None:
+    with pytest.raises(InvalidRequest, match=r"uvx://mcp-server-time@1\.2 has no install scripts") as caught:
+        assemble(request(allow_scripts=True), ENTRY)
+    assert caught.value.hint.startswith("Leave out --allow-scripts")
+
+
+def test_transport_port_and_scripts_are_those_of_the_request() -> None:
+    config = assemble(request(transport="streamable-http", target_port=8000, allow_scripts=True), NPM_ENTRY)
+    assert (config.transport, config.target_port, config.allow_scripts) == ("streamable-http", 8000, True)
+    assert assemble(request(transport="streamable-http"), ENTRY).target_port == 8080
+    assert (assemble(request(), ENTRY).target_port, assemble(request(), ENTRY).allow_scripts) == (0, False)
+
+
 def test_a_variable_given_twice_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="A is set more than once"):
         assemble(request(secrets=("token,target=A",)), ENTRY)
@@ -52,10 +139,12 @@ def test_a_server_without_a_scheme_is_refused_with_the_spelling_that_works() -> 
 
 
 def test_a_pinned_reference_gives_its_package_back() -> None:
-    assert package_of("uvx://mcp-server-time@1.2") == ENTRY.package
+    assert package_of(RunConfig(name="time", image="uvx://mcp-server-time@1.2")) == ENTRY.package
+    scoped = package_of(RunConfig(name="x", image="npx://@scope/name@1.0.0", allow_scripts=True))
+    assert scoped == PackageSpec(scheme="npx", name="@scope/name", version="1.0.0", scripts=True)
 
 
-@pytest.mark.parametrize("image", ["uvx://mcp-server-time", "uvx://@1", "uvx://x@"])
+@pytest.mark.parametrize("image", ["uvx://mcp-server-time", "uvx://@1", "uvx://x@", "npx://@scope/name"])
 def test_a_reference_that_is_not_pinned_is_refused(image: str) -> None:
     with pytest.raises(InvalidRequest, match="is not pinned"):
-        package_of(image)
+        package_of(RunConfig(name="x", image=image))

@@ -87,12 +87,17 @@ def test_anchors_and_merges_are_understood(path: Path) -> None:
 WRONG = {
     "runtme: x\n": ("runtme is not a known setting", 1, "Did you mean runtime?"),
     "# c\n\nsecrets:\n  provder: x\n": ("secrets.provder is not a known setting", 4, "Did you mean secrets.provider?"),
-    "zzz: 1\n": ("zzz is not a known setting", 1, "Known settings: disabled,"),
+    "zzz: 1\n": ("zzz is not a known setting", 1, "Known settings: ca_certificate_path,"),
     "\nstart_timeout: fast\n": ("start_timeout must be a number, not text", 2, "thv config set start_timeout 60"),
     "start_timeout: 0\n": ("start_timeout must be more than 0", 1, "thv config set start_timeout 60"),
     "request_timeout: -1\n": ("request_timeout must be more than 0", 1, "thv config set request_timeout 300"),
     "runtime: 3\n": ("runtime must be text, not a whole number", 1, "thv config set runtime sandbox"),
     "runtime: x\nsecrets: x\n": ("secrets must be a mapping of keys to values, not text", 2, "thv config set"),
+    "\nca_certificate_path: ca.pem\n": (
+        "ca_certificate_path must be an absolute path",
+        2,
+        "thv config set ca_certificate_path /etc/company/ca.pem",
+    ),
     "disabled: x\n": ("disabled must be a list, not text", 1, "thv config set disabled NAME,NAME"),
     "disabled:\n- a\n- 1\n": ("disabled[1] must be text, not a whole number", 1, "thv config set disabled NAME,NAME"),
     "secrets:\n  provider: [x]\n": (

@@ -152,6 +152,22 @@ def test_a_path_longer_than_108_bytes_works(tmp_path: Path) -> None:
     assert stat.S_ISSOCK(path.stat().st_mode)
 
 
+def test_packets_are_spoken_where_packets_are_served_at_a_long_path_too(tmp_path: Path) -> None:
+    path = tmp_path / ("d" * 100) / "network.sock"
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as served:
+        with unix_address(path) as address:
+            served.bind(address)
+        served.listen()
+        with connect_unix(path, kind=socket.SOCK_SEQPACKET) as client:
+            client.send(b"one")
+            client.send(b"two")
+            with served.accept()[0] as connection:
+                assert [connection.recv(99), connection.recv(99)] == [b"one", b"two"]
+        with pytest.raises(OSError, match="rotocol"):
+            connect_unix(path)
+
+
 def test_binding_leaks_no_descriptor(tmp_path: Path) -> None:
     path = deep(tmp_path)
     before = len(list(DESCRIPTORS.iterdir()))

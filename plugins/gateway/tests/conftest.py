@@ -1,17 +1,26 @@
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
+import re
+import socket
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from thv_core.model.route import RouteState
-from thv_core.spi import MiddlewareConfig
+from thv_core.model.document import decode_document, encode_document
+from thv_core.model.network import Handover, MadeSocket, NetworkReport, OutletPlan, SocketKind
+from thv_core.model.route import Order, Route, RouteSnapshot, RouteState
+from thv_core.spi import MiddlewareConfig, Network
+from thv_core.spi.gateways import NETWORK_SOCKET, ROUTES_FILE
 from thv_testkit.gateways import McpClient, RunningGateway, RunningServer, free_port, serve_command
+from thv_testkit.waiting import eventually
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -133,3 +142,159 @@ def stream() -> Iterator[Callable[..., Stream]]:
         each.connection.close()
         if each.response is not None:
             each.response.close()
+
+
+ECHO = [sys.executable, "-m", "thv_testkit.echo", "--http", "0"]
+CONNECTOR = MadeSocket(kind=SocketKind.CONNECTOR)
+
+
+class HttpServer:
+    """A server of HTTP whose first line on standard error ends in its address."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        assert self.process.stderr is not None
+        found = re.search(rb":(\d+)/", self.process.stderr.readline())
+        assert found is not None
+        self.target_port = int(found[1])
+
+    def route(self, folder: Path, **changes: Any) -> Route:
+        """Return a route to it."""
+        return Route(
+            **{
+                "workload": "echo",
+                "incarnation": "echo.1",
+                "port": free_port(),
+                "log": str(folder / "proxy.log"),
+                "transport": "streamable-http",
+                "target_port": self.target_port,
+            }
+            | changes
+        )
+
+    def stop(self) -> None:
+        """Kill it."""
+        self.process.kill()
+        self.process.wait()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+
+class FakeControl:
+    """Hands sockets over as control does, on a connection of its own."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+
+    def hear(self) -> NetworkReport:
+        """Wait for the next report."""
+        return decode_document(self.channel.recv(1 << 20), NetworkReport, "the report")
+
+    def send(self, handover: Handover, sockets: Sequence[socket.socket]) -> None:
+        """Send one packet, and keep nothing of the sockets."""
+        socket.send_fds(self.channel, [encode_document(handover)], [each.fileno() for each in sockets])
+        for each in sockets:
+            each.close()
+
+    def hand_over(self, incarnation: str = "echo.1", connectors: int = 8) -> NetworkReport:
+        """Hand over unconnected sockets, and return the answer."""
+        self.send(handover(incarnation, [CONNECTOR] * connectors), [socket.socket() for _ in range(connectors)])
+        return self.hear()
+
+
+def handover(incarnation: str, sockets: Sequence[MadeSocket]) -> Handover:
+    """Return a handover of these sockets."""
+    return Handover(
+        workload=incarnation.partition(".")[0],
+        incarnation=incarnation,
+        network=Network(),
+        plan=OutletPlan(),
+        sockets=tuple(sockets),
+    )
+
+
+def _write_snapshot(gateway: RunningGateway, *routes: Route, outlets: Sequence[str] = ()) -> None:
+    """Write a snapshot with outlets and, when the gateway runs, order a reload."""
+    outlets = outlets or [route.incarnation for route in routes]
+    draft = gateway.folder / "routes.draft"
+    draft.write_bytes(encode_document(RouteSnapshot(routes=routes, outlets=tuple(outlets))))
+    draft.replace(gateway.folder / ROUTES_FILE)
+    if gateway.process is not None:
+        gateway.order(Order.RELOAD)
+
+
+@contextlib.contextmanager
+def _control_of(gateway: RunningGateway) -> Generator[FakeControl]:
+    """Connect to the network socket of a gateway, however long its path is."""
+    descriptor = os.open(gateway.folder, os.O_RDONLY | os.O_DIRECTORY)
+
+    def connected() -> socket.socket | None:
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        channel.settimeout(20)
+        try:
+            channel.connect(f"/proc/self/fd/{descriptor}/{NETWORK_SOCKET}")
+        except OSError:
+            channel.close()
+            return None
+        return channel
+
+    try:
+        channel = eventually(connected)
+        assert channel is not None
+        with channel:
+            yield FakeControl(channel)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def write_snapshot() -> Callable[..., None]:
+    """Write a snapshot with outlets."""
+    return _write_snapshot
+
+
+@pytest.fixture
+def control_of() -> Callable[[RunningGateway], contextlib.AbstractContextManager[FakeControl]]:
+    """Connect to the network socket of a gateway."""
+    return _control_of
+
+
+@pytest.fixture
+def http_server() -> Iterator[Callable[..., HttpServer]]:
+    """Start servers of HTTP: the echo server, or a program of these tests."""
+    running: list[HttpServer] = []
+
+    def start(program: str = "", *arguments: str) -> HttpServer:
+        command = [sys.executable, str(PROGRAMS / program), *arguments] if program else ECHO
+        running.append(HttpServer(command))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture
+def reach(tmp_path: Path) -> Iterator[Callable[..., McpClient]]:
+    """Serve a server of HTTP and return a client with a session."""
+    clients: list[McpClient] = []
+
+    def serve_and_connect(
+        gateway: RunningGateway, server: HttpServer, connectors: int = 8, *, greet: bool = True, **route: Any
+    ) -> McpClient:
+        chosen = server.route(tmp_path, **route)
+        if gateway.process is None:
+            gateway.start()
+        _write_snapshot(gateway, chosen)
+        with _control_of(gateway) as control:
+            control.hear()
+            control.hand_over(chosen.incarnation, connectors)
+        gateway.until(RouteState.READY, chosen.incarnation)
+        clients.append(McpClient(chosen.port))
+        if greet:
+            clients[-1].initialize()
+        return clients[-1]
+
+    yield serve_and_connect
+    for client in clients:
+        client.close()

@@ -105,3 +105,24 @@ def test_a_stage_that_raises_never_lets_anything_pass(
     log = staged_gateway.folder.parent / "servers/echo.1/proxy.log"
     assert "Raiser raised RuntimeError" in log.read_text()
     assert client.send("POST", {"jsonrpc": "2.0", "id": 1, "method": "ping"})[0] == 200
+
+
+def test_an_auditor_sees_what_a_server_of_http_streams(
+    staged_gateway: Any, http_server: Any, reach: Any, record: Any
+) -> None:
+    config, path = record
+    client = reach(staged_gateway, http_server("scripted_http_server.py"), middleware=(config,))
+    begin_anew(path)
+    params = {"name": "stream", "arguments": {}}
+    assert client.send("POST", CALL | {"params": params})[0] == 200
+    message = ["message", "notification", "notifications/message"]
+    expected = [["request", "POST"], message, ["message", "response", ""], ["end", 200, "", "stream"]]
+    eventually(lambda: notes(path) == expected)
+    assert ends(path, client, "POST", CALL | {"params": params | {"name": "html"}}) == [502, "unreadable", "html"]
+    assert ends(path, client, "DELETE", None) == [200, "", ""]
+
+
+def test_a_server_of_http_sees_what_a_stage_made_of_a_call(staged_gateway: Any, http_server: Any, reach: Any) -> None:
+    stages = (MiddlewareConfig(type="refuser"), MiddlewareConfig(type="renamer"))
+    client = reach(staged_gateway, http_server(), middleware=stages)
+    assert client.tool("count", text="my secret")["content"][0]["text"] == "my ******"

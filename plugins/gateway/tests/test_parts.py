@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from thv_core.errors import PluginBroken, PluginNotFound
+from thv_core.model.route import Route
 from thv_core.spi import Kind, Message, Middleware, MiddlewareConfig, MiddlewareRecipe, Outcome, Reply, Stage
 from thv_gateway import mailbox as mailbox_module
 from thv_gateway import streams
@@ -20,7 +21,7 @@ from thv_gateway.handshake import Handshake, Handshakes, initialize_result
 from thv_gateway.mailbox import Mailbox
 from thv_gateway.proxylog import BURST, ProxyLog
 from thv_gateway.sessions import MAX_LIVE, Abilities, Sessions, abilities
-from thv_gateway.stages import built_in_steps
+from thv_gateway.stages import OriginStage, built_in_steps
 from thv_gateway.streams import pump
 from thv_gateway.subscriptions import Subscriptions
 from thv_testkit.fakes import FakeClock
@@ -250,8 +251,22 @@ def test_a_recipe_that_builds_for_another_stage_refuses_the_route() -> None:
 
 
 def test_built_in_stages_cost_nothing_on_the_way_back() -> None:
-    chain = Chain(built_in_steps(1, sessions()), lambda stage, error: None)
+    route = Route(workload="time", incarnation="time.1", port=1, log="")
+    chain = Chain(built_in_steps(route, sessions()), lambda stage, error: None)
     assert (chain._outward, chain._ends) == ((), ())
+
+
+@pytest.mark.parametrize("name", ["::1", "[::1]", "0:0::0001"])
+def test_an_address_of_the_profile_is_a_host_however_it_is_written(name: str) -> None:
+    stage = OriginStage(8080, [name])
+
+    def refused(host: bytes) -> bool:
+        fields = ((b"host", host),)
+        arrival = Arrival(workload="w", method="GET", path="/mcp", headers=fields, fields=dict(fields))
+        return asyncio.run(stage.on_request(arrival)) is not None
+
+    assert not any(map(refused, (b"[::1]:8080", b"[::1]")))
+    assert all(map(refused, (b"::1", b"[::2]", b"localhost")))
 
 
 # Handshakes, subscriptions, the log

@@ -22,14 +22,17 @@ from typing import Any
 import pytest
 
 from thv_core.spi import PackageSpec, Surroundings
-from thv_packages.builder import UvxBuilder
-from thv_packages.source import UvxSource
+from thv_packages import shelf
+from thv_packages.pypi.builder import UvxBuilder
+from thv_packages.pypi.source import UvxSource
+from thv_testkit.fakes import UnisolatedWorkshop
 
 BUILD = """
 import json, os, sys
 from pathlib import Path
 from thv_core.spi import PackageSpec, Surroundings
-from thv_packages.builder import UvxBuilder
+from thv_packages.pypi.builder import UvxBuilder
+from thv_testkit.fakes import UnisolatedWorkshop
 
 state, cache, name, halt, settings = json.loads(sys.argv[1])
 
@@ -40,7 +43,17 @@ def report(progress):
 
 surroundings = Surroundings(Path(state), Path(cache), dict(os.environ))
 builder = UvxBuilder.from_settings(settings, surroundings)
-print(builder.build(PackageSpec(scheme="uvx", name=name, version="1.0"), report).path)
+print(builder.build(PackageSpec(scheme="uvx", name=name, version="1.0"), report, UnisolatedWorkshop()).path)
+"""
+
+BACKEND = """
+{setup}
+import base64, pathlib
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name = "{name}-py3-none-any.whl"
+    pathlib.Path(folder, name).write_bytes(base64.b64decode("{wheel}"))
+    return name
 """
 
 
@@ -50,8 +63,9 @@ class Index:
     def __init__(self) -> None:
         self.files: dict[str, dict[str, bytes]] = {}
         self.requests: list[str] = []
+        self.authorization = ""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/simple"
 
@@ -68,9 +82,11 @@ class Index:
         """Offer a wheel; each script is a line of ``console_scripts``, or a bare name that calls ``main``."""
         self._add(name, f"{version}-{tag}.whl", _wheel(name, version, scripts, requires, files))
 
-    def source_distribution(self, name: str, version: str = "1.0", *, setup: str = "") -> None:
-        """Offer a source distribution whose ``setup.py`` is ``setup``."""
-        self._add(name, f"{version}.tar.gz", _source_distribution(name, version, setup))
+    def source_distribution(
+        self, name: str, version: str = "1.0", *, setup: str = "", requires: Sequence[str] = ()
+    ) -> None:
+        """Offer a source distribution that runs ``setup`` whenever it is built, and has an executable of its name."""
+        self._add(name, f"{version}.tar.gz", _source_distribution(name, version, setup, requires))
 
     def _add(self, name: str, suffix: str, file: bytes) -> None:
         escaped = name.replace("-", "_").replace(".", "_")
@@ -104,9 +120,10 @@ class Index:
 
             def do_GET(self) -> None:
                 index.requests.append(self.path)
-                answer = index.answer(self.path)
+                welcome = index.authorization in ("", self.headers.get("Authorization", ""))
+                answer = index.answer(self.path) if welcome else None
                 kind, body = answer or ("text/plain", b"no such page")
-                self.send_response(200 if answer else 404)
+                self.send_response(200 if answer else 404 if welcome else 401)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -145,14 +162,26 @@ def _record_hash(text: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
-def _source_distribution(name: str, version: str, setup: str) -> bytes:
+def _source_distribution(name: str, version: str, setup: str, requires: Sequence[str]) -> bytes:
+    wheel = base64.b64encode(_wheel(name, version, [name], requires, {})).decode()
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": BACKEND.format(setup=setup, wheel=wheel, name=f"{name.replace('-', '_')}-{version}"),
+        "PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\nVersion: {version}\n",
+    }
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for path, text in {"setup.py": setup, "PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\n"}.items():
+        for path, text in files.items():
             member = tarfile.TarInfo(f"{name}-{version}/{path}")
             member.size = len(text.encode())
             archive.addfile(member, io.BytesIO(text.encode()))
     return buffer.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def unflushed(monkeypatch) -> None:
+    """Do not wait for the disk: no test loses its power, and a flush waits for all that the machine writes."""
+    monkeypatch.setattr(shelf, "_flush", lambda folder: None)
 
 
 @pytest.fixture
@@ -178,7 +207,7 @@ def self_signed(tmp_path: Path) -> Iterator[str]:
     context.load_cert_chain(trust, key)
     server = _QuietServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield f"https://127.0.0.1:{server.server_address[1]}/simple"
     server.shutdown()
@@ -210,6 +239,12 @@ def source(surroundings: Surroundings) -> UvxSource:
 def builder(surroundings: Surroundings) -> UvxBuilder:
     """Give the builder as the kernel constructs it."""
     return UvxBuilder.from_settings({}, surroundings)
+
+
+@pytest.fixture
+def workshop() -> UnisolatedWorkshop:
+    """Give a workshop that runs its jobs, but isolates nothing: what is isolated is tested with the whole system."""
+    return UnisolatedWorkshop()
 
 
 @pytest.fixture

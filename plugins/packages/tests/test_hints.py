@@ -9,7 +9,7 @@ from pathlib import Path
 import thv_packages
 from thv_core import errors
 
-SOURCES = sorted(Path(thv_packages.__path__[0]).glob("*.py"))
+SOURCES = sorted(Path(thv_packages.__path__[0]).rglob("*.py"))
 
 
 def made() -> Iterator[tuple[str, ast.Call]]:

@@ -42,7 +42,7 @@ def lines_until(process: subprocess.Popen[str], word: str) -> list[str]:
 
 
 @pytest.mark.parametrize("step", ["downloading", "compiling"])
-def test_a_build_that_was_killed_half_way_is_made_again(step, index, builder, building, spec, surroundings):
+def test_a_build_that_was_killed_half_way_is_made_again(step, index, builder, building, spec, surroundings, workshop):
     index.wheel("server", scripts=["server"])
     killed = building("server", halt=step)
     lines_until(killed, step)
@@ -52,7 +52,7 @@ def test_a_build_that_was_killed_half_way_is_made_again(step, index, builder, bu
     killed.send_signal(signal.SIGKILL)
     killed.wait(30)
 
-    root = builder.build(spec("server"), lambda progress: None)
+    root = builder.build(spec("server"), lambda progress: None, workshop)
 
     assert root.path == str(half)
     assert not (half / "tree" / "bin" / "left-behind").exists()
@@ -116,7 +116,7 @@ def public_surroundings(index) -> Iterator[Surroundings]:
 def ordinary_python() -> tuple[str, dict[str, object]]:
     """Return a Python that an ordinary user may start and that imports thv, and how to become that user."""
     options = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    argv = ("-c", "import thv_packages.builder")
+    argv = ("-c", "import thv_packages.pypi.builder")
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
     for python in (sys.executable, "/usr/bin/python3"):
         with contextlib.suppress(OSError):
@@ -127,7 +127,7 @@ def ordinary_python() -> tuple[str, dict[str, object]]:
     return pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
 
 
-def test_an_ordinary_user_prepares_a_package(index, public_surroundings):
+def test_an_ordinary_user_prepares_a_package(index, public_surroundings, workshop):
     index.wheel("server", scripts=["server"])
     python, options = ordinary_python()
     environment = {**public_surroundings.environment, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -135,9 +135,11 @@ def test_an_ordinary_user_prepares_a_package(index, public_surroundings):
 import os, subprocess, sys
 from pathlib import Path
 from thv_core.spi import PackageSpec, Surroundings
-from thv_packages.builder import UvxBuilder
+from thv_packages.pypi.builder import UvxBuilder
+from thv_testkit.fakes import UnisolatedWorkshop
 builder = UvxBuilder.from_settings({}, Surroundings(Path(sys.argv[1]), Path(sys.argv[2]), dict(os.environ)))
-root = builder.build(PackageSpec(scheme="uvx", name="server", version="1.0"), lambda progress: None)
+package = PackageSpec(scheme="uvx", name="server", version="1.0")
+root = builder.build(package, lambda progress: None, UnisolatedWorkshop())
 assert os.geteuid() != 0
 sys.stdout.write(subprocess.check_output(root.command, text=True, env=root.environment))
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from thv_packages.trust import trust
+from thv_packages.trust import certificates, trust
 
 
 @pytest.fixture
@@ -30,3 +30,16 @@ def test_a_system_without_certificates_leaves_uv_its_own(tmp_path: Path):
     (tmp_path / "empty").touch()
 
     assert trust({}, [str(tmp_path), str(tmp_path / "empty"), "/no/such/store"]) == {}
+
+
+def test_jobs_trust_every_file_that_the_user_named_and_otherwise_the_store_of_the_system(store: str, tmp_path: Path):
+    (tmp_path / "node.pem").write_text("of node")
+    (tmp_path / "user.pem").write_text("of the user")
+    user, node = str(tmp_path / "user.pem"), str(tmp_path / "node.pem")
+
+    assert certificates({}, ["/no/such/store", store]) == b"-----BEGIN CERTIFICATE-----"
+    assert certificates({"SSL_CERT_FILE": user}, [store]) == b"of the user"
+    assert certificates({"SSL_CERT_FILE": user, "NODE_EXTRA_CA_CERTS": node}, [store]) == b"of the user\nof node"
+    assert certificates({"SSL_CERT_FILE": user, "NODE_EXTRA_CA_CERTS": user}, [store]) == b"of the user"
+    assert certificates({"SSL_CERT_FILE": "/no/such/file"}, [store]) == b"-----BEGIN CERTIFICATE-----"
+    assert certificates({}, []) == b""

@@ -75,6 +75,9 @@ def account_of(kind: str) -> Iterator[Account]:
     folder = Path(tempfile.mkdtemp(prefix="thv-sandbox-"))
     for name in ("state", "cache", "in", "out", "package"):
         (folder / name).mkdir(mode=0o700)
+    # A server of root is another user.
+    for name, mode in (("in", 0o755), ("out", 0o777), ("package", 0o755)):
+        (folder / name).chmod(mode)
     if os.getuid() == 0:
         for path in (folder, *folder.iterdir()):
             os.chown(path, uid, uid)

@@ -64,7 +64,7 @@ def test_a_path_with_two_slashes_does_not_slip_past_the_checks(ours: tuple[Path,
 
 def test_an_opened_source_stays_what_was_checked(data: Path) -> None:
     (data / "out" / "note").write_text("a note")
-    with opened_source(grant(data / "out")) as descriptor:
+    with opened_source(str(data / "out")) as descriptor:
         (data / "out").rename(data / "moved")
         (data / "out").symlink_to("/etc")
         assert [each.name for each in Path(f"/proc/self/fd/{descriptor}").iterdir()] == ["note"]

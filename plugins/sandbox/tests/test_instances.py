@@ -97,3 +97,11 @@ def test_tidying_deletes_empty_folders_only(tmp_path: Path, files: DeploymentFil
         instances.tidy()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["busy", "notes"]
     assert files.directory.exists()
+
+
+def test_the_lock_of_all_is_waited_for_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thv_sandbox.instances.ALONE_SECONDS", 0.02)
+    with Instances(tmp_path).alone(), pytest.raises(TimedOut), Instances(tmp_path).alone():
+        pass
+    with Instances(tmp_path).alone():
+        pass

@@ -88,3 +88,21 @@ def test_no_log_is_no_evidence(tmp_path: Path) -> None:
     assert last_lines(tmp_path / "absent", 3) == []
     with pytest.raises(FileNotFoundError):
         log_chunks(DeploymentFiles(tmp_path / "absent"), None, lambda: False)
+
+
+def test_a_server_that_writes_faster_than_its_log_is_copied_does_not_keep_the_copying_going(
+    files: DeploymentFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.log.write_bytes(b"x" * 100)
+    original = Path.open
+
+    def growing(path: Path, mode: str) -> object:
+        opened = original(path, mode)
+        if mode == "rb":
+            with original(files.log, "ab") as server:
+                server.write(b"y" * 1_000_000)
+        return opened
+
+    monkeypatch.setattr(Path, "open", growing)
+    shorten(files, limit=60)
+    assert files.older_log.stat().st_size == 100

@@ -18,8 +18,10 @@ from thv_sandbox.processes import (
     identity,
     reap,
     send_signal,
+    send_signal_within,
     wait_for_end,
 )
+from thv_testkit.waiting import eventually
 
 
 @pytest.fixture
@@ -89,3 +91,19 @@ def test_holders_of_a_file_are_found_without_ourselves(tmp_path: Path) -> None:
         command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[opened.fileno()]) as process:
             assert holders(file) == (identified(process),)
+
+
+def test_only_what_is_in_the_namespace_of_the_first_process_is_signalled(sleeper: subprocess.Popen[bytes]) -> None:
+    ours = identity(os.getpid())
+    assert ours is not None
+    command = ["unshare", "--user", "--pid", "--fork", "/bin/sleep", "100"]
+    with subprocess.Popen(command) as outside:
+        (inside,) = eventually(lambda: [each for each in children(outside.pid) if command_name(each) == "sleep"])
+        send_signal_within(inside, sleeper.pid, signal.SIGKILL)
+        send_signal_within(ProcessIdentity(pid=ours.pid, start=ours.start - 1), sleeper.pid, signal.SIGKILL)
+        assert alive(identified(sleeper))
+        send_signal_within(inside, inside.pid, signal.SIGKILL)
+        eventually(lambda: not alive(inside))
+    send_signal_within(ours, sleeper.pid, signal.SIGKILL)
+    assert sleeper.wait(5) == -signal.SIGKILL
+    send_signal_within(ours, sleeper.pid, signal.SIGKILL)

@@ -20,6 +20,7 @@ from thv_core.spi import (
     DeploymentPlan,
     Environment,
     Grant,
+    Namespace,
     Network,
     Observed,
     ObservedState,
@@ -27,12 +28,13 @@ from thv_core.spi import (
     PackageRoot,
     Surroundings,
 )
-from thv_sandbox import binary, ending, launching, probing
+from thv_sandbox import binary, cgroups, ending, instances, launching, probing, sockets, spawning
 from thv_sandbox import runtime as runtime_module
 from thv_sandbox.binary import Bubblewrap
 from thv_sandbox.instances import DeploymentFiles, Instance, Instances
-from thv_sandbox.processes import alive, boot_identity, children, identity
+from thv_sandbox.processes import ProcessIdentity, alive, boot_identity, children, identity
 from thv_sandbox.runtime import SandboxRuntime
+from thv_testkit.runtime_fixtures import unasked
 from thv_testkit.waiting import eventually
 
 DEPLOYMENT = Deployment(workload="sandboxed", generation=1)
@@ -93,7 +95,7 @@ def test_a_machine_that_refuses_is_described_and_nothing_runs_unisolated(
     assert probe.hint
     for call in (
         lambda: runtime.prepare(shell(tmp_path, "true"), print),
-        lambda: runtime.deploy(shell(tmp_path, "true")),
+        lambda: runtime.deploy(shell(tmp_path, "true"), unasked),
     ):
         with pytest.raises(RuntimeUnavailable):
             call()
@@ -108,27 +110,20 @@ def test_another_system_is_told_so(runtime: SandboxRuntime, monkeypatch: pytest.
     assert probe.hint
 
 
-@pytest.mark.parametrize(
-    ("network", "wanted"),
-    [
-        (Network(outbound=Outbound(insecure_allow_all=True)), "anything"),
-        (Network(outbound=Outbound(allow_host=("example.com", "example.org"))), "example.com, example.org"),
-        (Network(mode="host"), "host"),
-    ],
-)
-def test_a_network_is_refused_with_what_was_asked_for(
-    runtime: SandboxRuntime, tmp_path: Path, network: Network, wanted: str
-) -> None:
-    with pytest.raises(Unsupported, match=f"cannot open the network yet: the profile asks to reach {wanted}") as caught:
-        runtime.deploy(shell(tmp_path, "true", network=network))
-    assert "--permission-profile none" in caught.value.hint
+@pytest.mark.parametrize("mode", ["host", "my-network"])
+def test_a_network_that_is_not_the_server_s_own_is_refused(runtime: SandboxRuntime, tmp_path: Path, mode: str) -> None:
+    plan = shell(tmp_path, "true", network=Network(mode=mode, outbound=Outbound(allow_host=("example.com",))))
+    for call in (lambda: runtime.prepare(plan, print), lambda: runtime.deploy(plan, unasked)):
+        with pytest.raises(Unsupported, match=f"no network '{mode}'") as caught:
+            call()
+        assert "--allow-network" in caught.value.hint
 
 
 def test_a_missing_command_is_evidence_and_leaves_nothing(
     runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
 ) -> None:
     with pytest.raises(StartFailed) as caught:
-        runtime.deploy(shell(tmp_path, "", command=("/nowhere/server",)))
+        runtime.deploy(shell(tmp_path, "", command=("/nowhere/server",)), unasked)
     assert any("/nowhere/server" in line and "No such file" in line for line in caught.value.evidence)
     assert not files.directory.exists()
     assert not runtime.observe()
@@ -140,7 +135,7 @@ def test_a_mount_that_bubblewrap_refuses_is_evidence(
     (tmp_path / "file").write_text("")
     impossible = Grant(source=str(tmp_path / "file"), target="/data/" + "x" * 300, writable=False)
     with pytest.raises(StartFailed) as caught:
-        runtime.deploy(shell(tmp_path, "true", grants=(impossible,)))
+        runtime.deploy(shell(tmp_path, "true", grants=(impossible,)), unasked)
     assert "File name too long" in caught.value.evidence[-1]
     assert not list(surroundings.state.iterdir())
 
@@ -149,7 +144,7 @@ def test_a_plan_that_is_refused_leaves_nothing(
     runtime: SandboxRuntime, tmp_path: Path, surroundings: Surroundings
 ) -> None:
     plan = shell(tmp_path, "true", environment=Environment(values={"LD_PRELOAD": "evil.so"}))
-    for call in (lambda: runtime.prepare(plan, print), lambda: runtime.deploy(plan)):
+    for call in (lambda: runtime.prepare(plan, print), lambda: runtime.deploy(plan, unasked)):
         with pytest.raises(InvalidRequest, match="LD_PRELOAD"):
             call()
     assert not list(surroundings.state.iterdir())
@@ -159,20 +154,22 @@ def test_an_environment_that_no_process_can_have_is_refused_without_its_value(
     runtime: SandboxRuntime, tmp_path: Path
 ) -> None:
     with pytest.raises(StartFailed) as caught:
-        runtime.deploy(shell(tmp_path, "true", environment=Environment(values={"TOKEN": "secret\0value"})))
+        runtime.deploy(shell(tmp_path, "true", environment=Environment(values={"TOKEN": "secret\0value"})), unasked)
     assert "secret" not in str(caught.value)
     assert not runtime.observe()
 
 
 def test_a_server_that_ends_at_once_did_start(runtime: SandboxRuntime, tmp_path: Path) -> None:
-    runtime.deploy(shell(tmp_path, "echo ended >&2; exit 7"))
+    runtime.deploy(shell(tmp_path, "echo ended >&2; exit 7"), unasked)
     assert exited(runtime).exit_code == 7
     assert b"".join(runtime.logs(DEPLOYMENT)) == b"ended\n"
-    assert runtime.deploy(shell(tmp_path, "exit 7")).state is ObservedState.EXITED
+    assert runtime.deploy(shell(tmp_path, "exit 7"), unasked).state is ObservedState.EXITED
 
 
 def test_a_server_that_catches_the_signal_can_tidy_up(runtime: SandboxRuntime, tmp_path: Path) -> None:
-    runtime.deploy(shell(tmp_path, "trap 'echo tidied >&2; exit 9' TERM; echo ready >&2; while :; do sleep 0.05; done"))
+    runtime.deploy(
+        shell(tmp_path, "trap 'echo tidied >&2; exit 9' TERM; echo ready >&2; while :; do sleep 0.05; done"), unasked
+    )
     eventually(lambda: b"ready" in b"".join(runtime.logs(DEPLOYMENT)))
     runtime.stop(DEPLOYMENT, 10)
     assert exited(runtime).exit_code == 9
@@ -180,7 +177,7 @@ def test_a_server_that_catches_the_signal_can_tidy_up(runtime: SandboxRuntime, t
 
 
 def test_a_server_that_is_killed_has_the_code_of_the_signal(runtime: SandboxRuntime, tmp_path: Path) -> None:
-    runtime.deploy(shell(tmp_path, "sleep 100"))
+    runtime.deploy(shell(tmp_path, "sleep 100"), unasked)
     runtime.stop(DEPLOYMENT, 0)
     assert exited(runtime).exit_code == 128 + signal.SIGKILL
 
@@ -188,7 +185,7 @@ def test_a_server_that_is_killed_has_the_code_of_the_signal(runtime: SandboxRunt
 def test_what_a_server_left_in_the_background_ends_with_it(
     runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
 ) -> None:
-    runtime.deploy(shell(tmp_path, "sleep 100 & exit 4"))
+    runtime.deploy(shell(tmp_path, "sleep 100 & exit 4"), unasked)
     assert exited(runtime).exit_code == 4
     instance = files.read()
     assert instance is not None
@@ -197,7 +194,7 @@ def test_what_a_server_left_in_the_background_ends_with_it(
 
 def test_background_processes_do_not_use_up_the_grace(runtime: SandboxRuntime, tmp_path: Path) -> None:
     script = "(trap '' TERM; sleep 100) & trap 'exit 0' TERM; echo ready >&2; while :; do sleep 0.05; done"
-    runtime.deploy(shell(tmp_path, script))
+    runtime.deploy(shell(tmp_path, script), unasked)
     eventually(lambda: b"ready" in b"".join(runtime.logs(DEPLOYMENT)))
     before = time.monotonic()
     runtime.stop(DEPLOYMENT, 30)
@@ -208,7 +205,7 @@ def test_background_processes_do_not_use_up_the_grace(runtime: SandboxRuntime, t
 def test_a_server_outlives_the_bubblewrap_that_watches_it(
     runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
 ) -> None:
-    observed = runtime.deploy(shell(tmp_path, "exec sleep 100"))
+    observed = runtime.deploy(shell(tmp_path, "exec sleep 100"), unasked)
     instance = files.read()
     assert instance is not None
     os.kill(instance.monitor.pid, signal.SIGKILL)
@@ -222,9 +219,10 @@ def test_a_server_outlives_the_bubblewrap_that_watches_it(
 def test_a_deployment_from_before_a_reboot_has_exited_and_its_pid_is_left_alone(
     runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
 ) -> None:
-    runtime.deploy(shell(tmp_path, "sleep 100"))
+    runtime.deploy(shell(tmp_path, "sleep 100"), unasked)
     instance = files.read()
     assert instance is not None
+    groups = files.control_groups()
     files.write(msgspec.structs.replace(instance, boot="another boot"))
     assert exited(runtime).exit_code is None
     runtime.stop(DEPLOYMENT, 0)
@@ -232,12 +230,13 @@ def test_a_deployment_from_before_a_reboot_has_exited_and_its_pid_is_left_alone(
     assert alive(instance.server)
     os.kill(instance.server.pid, signal.SIGKILL)
     os.waitpid(instance.monitor.pid, 0)
+    cgroups.remove(groups)
 
 
 def test_a_pid_that_somebody_else_has_by_now_is_left_alone(
     runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
 ) -> None:
-    runtime.deploy(shell(tmp_path, "exit 3"))
+    runtime.deploy(shell(tmp_path, "exit 3"), unasked)
     exited(runtime)
     instance, ours = files.read(), identity(os.getpid())
     assert instance is not None
@@ -263,7 +262,7 @@ def test_a_start_that_is_under_way_elsewhere_is_not_taken_for_an_interrupted_one
 def test_looking_waits_for_no_workload_that_somebody_is_busy_with(
     runtime: SandboxRuntime, surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    observed = runtime.deploy(shell(tmp_path, "sleep 100"))
+    observed = runtime.deploy(shell(tmp_path, "sleep 100"), unasked)
     instances = Instances(surroundings.state)
     starting = instances.files(Deployment(workload=DEPLOYMENT.workload, generation=2))
 
@@ -282,7 +281,7 @@ def test_looking_waits_for_no_workload_that_somebody_is_busy_with(
 def test_a_start_that_succeeds_during_a_look_is_not_overlooked(
     runtime: SandboxRuntime, surroundings: Surroundings, tmp_path: Path, files: DeploymentFiles
 ) -> None:
-    observed = runtime.deploy(shell(tmp_path, "sleep 100"))
+    observed = runtime.deploy(shell(tmp_path, "sleep 100"), unasked)
     instance = files.read()
     assert instance is not None
     files.write(msgspec.structs.replace(instance, started=False))
@@ -332,7 +331,7 @@ def test_a_workload_that_stays_busy_is_told_by_every_call_that_changes_it(
     with Instances(surroundings.state).locked(DEPLOYMENT.workload, 1):
         files.create()
         for call in (
-            lambda: runtime.deploy(plan),
+            lambda: runtime.deploy(plan, unasked),
             lambda: runtime.stop(DEPLOYMENT, 0),
             lambda: runtime.remove(DEPLOYMENT),
         ):
@@ -346,16 +345,18 @@ def test_a_source_that_is_exchanged_during_the_start_is_not_followed(
     for name, text in (("granted", "a note"), ("private", "a secret")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "note").write_text(text)
-    spawn = launching._spawn
+    # For another account, what was opened is bound elsewhere before bubblewrap is called.
+    step = "carried" if os.getuid() == 0 else "_execute"
+    original = getattr(spawning, step)
 
     def exchanging(*arguments: Any) -> Any:
         (tmp_path / "granted").rename(tmp_path / "moved")
         (tmp_path / "granted").symlink_to(tmp_path / "private")
-        return spawn(*arguments)
+        return original(*arguments)
 
-    monkeypatch.setattr(launching, "_spawn", exchanging)
+    monkeypatch.setattr(spawning, step, exchanging)
     granted = Grant(source=str(tmp_path / "granted"), target="/data", writable=False)
-    runtime.deploy(shell(tmp_path, "cat /data/note >&2", grants=(granted,)))
+    runtime.deploy(shell(tmp_path, "cat /data/note >&2", grants=(granted,)), unasked)
     exited(runtime)
     assert b"".join(runtime.logs(DEPLOYMENT)) == b"a note"
 
@@ -374,7 +375,7 @@ def test_a_source_that_is_exchanged_before_it_is_opened_is_refused_and_leaves_no
     monkeypatch.setattr(DeploymentFiles, "create", exchanging)
     granted = Grant(source=str(tmp_path / "granted"), target="/data", writable=False)
     with pytest.raises(StartFailed, match="which leads to /etc"):
-        runtime.deploy(shell(tmp_path, "true", grants=(granted,)))
+        runtime.deploy(shell(tmp_path, "true", grants=(granted,)), unasked)
     assert not list(surroundings.state.iterdir())
 
 
@@ -385,7 +386,7 @@ def test_thv_s_own_folders_are_refused_and_so_is_the_state_of_the_sandbox(
     runtime = SandboxRuntime(dataclasses.replace(surroundings, forbidden=(tmp_path / "config",)))
     for folder in (tmp_path / "config", surroundings.state):
         plan = shell(tmp_path, "true", grants=(Grant(source=str(folder), target="/data", writable=False),))
-        for call in (lambda plan=plan: runtime.prepare(plan, print), lambda plan=plan: runtime.deploy(plan)):
+        for call in (lambda plan=plan: runtime.prepare(plan, print), lambda plan=plan: runtime.deploy(plan, unasked)):
             with pytest.raises(InvalidRequest, match="thv's own files"):
                 call()
 
@@ -400,7 +401,7 @@ def test_a_bubblewrap_that_never_answers_fails_in_time_and_leaves_nothing(
     monkeypatch.setattr(launching, "START_SECONDS", 0.3)
     before = time.monotonic()
     with pytest.raises(StartFailed, match="did not start"):
-        runtime.deploy(shell(tmp_path, "true"))
+        runtime.deploy(shell(tmp_path, "true"), unasked)
     assert time.monotonic() - before < 10
     assert not list(surroundings.state.iterdir())
 
@@ -408,13 +409,14 @@ def test_a_bubblewrap_that_never_answers_fails_in_time_and_leaves_nothing(
 def test_the_limits_of_a_start_add_up_to_less_than_control_waits() -> None:
     asking = 2 * binary._SECONDS + probing._SECONDS
     failing = 2 * ending.KILL_SECONDS
-    assert asking + runtime_module._DEPLOY_SECONDS + launching.START_SECONDS + failing <= 45
+    searching = sockets._SECONDS + instances.ALONE_SECONDS
+    assert asking + searching + runtime_module._DEPLOY_SECONDS + launching.START_SECONDS + failing <= 55
 
 
 def test_several_threads_that_start_one_deployment_start_one_server(runtime: SandboxRuntime, tmp_path: Path) -> None:
     found: list[Observed] = []
     plan = shell(tmp_path, "sleep 100")
-    threads = [threading.Thread(target=lambda: found.append(runtime.deploy(plan))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(runtime.deploy(plan, unasked))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -424,7 +426,7 @@ def test_several_threads_that_start_one_deployment_start_one_server(runtime: San
 
 
 def test_no_thread_of_ours_keeps_a_server_alive(runtime: SandboxRuntime, tmp_path: Path) -> None:
-    thread = threading.Thread(target=runtime.deploy, args=(shell(tmp_path, "sleep 100"),))
+    thread = threading.Thread(target=runtime.deploy, args=(shell(tmp_path, "sleep 100"), unasked))
     thread.start()
     thread.join(30)
     (observed,) = runtime.observe()
@@ -432,7 +434,7 @@ def test_no_thread_of_ours_keeps_a_server_alive(runtime: SandboxRuntime, tmp_pat
 
 
 def test_files_are_private(runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles) -> None:
-    runtime.deploy(shell(tmp_path, "sleep 100"))
+    runtime.deploy(shell(tmp_path, "sleep 100"), unasked)
     modes = {path.name: path.stat().st_mode & 0o777 for path in files.directory.iterdir()}
     assert set(modes.values()) == {0o600}
     assert files.directory.stat().st_mode & 0o777 == 0o700
@@ -445,8 +447,84 @@ def test_a_name_that_is_a_path_is_refused(runtime: SandboxRuntime, tmp_path: Pat
 
 
 def test_a_server_whose_first_process_is_frozen_is_still_killed(runtime: SandboxRuntime, tmp_path: Path) -> None:
-    observed = runtime.deploy(shell(tmp_path, "sleep 100"))
+    observed = runtime.deploy(shell(tmp_path, "sleep 100"), unasked)
     for child in children(observed.pid):
         os.kill(child.pid, signal.SIGSTOP)
     runtime.stop(DEPLOYMENT, 0.2)
     assert exited(runtime).state is ObservedState.EXITED
+
+
+def test_a_server_that_closes_its_log_to_us_gains_nothing(
+    runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
+) -> None:
+    script = "chmod 0 /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2; echo closed >&2; sleep 100"
+    runtime.deploy(shell(tmp_path, script), unasked)
+    eventually(lambda: b"closed" in b"".join(runtime.logs(DEPLOYMENT)))
+    assert len(runtime.observe()) == 1
+    assert {path.stat().st_mode & 0o777 for path in (files.stdin, files.stdout, files.log)} == {0o600}
+
+
+def test_the_machine_is_preferred_to_a_server(runtime: SandboxRuntime, tmp_path: Path) -> None:
+    runtime.deploy(shell(tmp_path, "cat /proc/self/oom_score_adj >&2; nice >&2; sleep 100"), unasked)
+    lines = eventually(lambda: b"".join(runtime.logs(DEPLOYMENT)).split())
+    assert int(lines[0]) >= 500
+
+
+def test_a_network_that_cannot_be_connected_ends_the_start(
+    runtime: SandboxRuntime, tmp_path: Path, surroundings: Surroundings
+) -> None:
+    spaces: list[Namespace] = []
+
+    def refuse(space: Namespace) -> None:
+        spaces.append(space)
+        raise Unsupported("refused")
+
+    with pytest.raises(Unsupported, match="refused"):
+        runtime.deploy(shell(tmp_path, "sleep 100", port=8000), refuse)
+    assert not alive(ProcessIdentity(pid=spaces[0].pid, start=spaces[0].start))
+    assert not list(surroundings.state.iterdir())
+
+
+def test_what_bubblewrap_said_is_told_rather_than_that_its_namespace_is_gone(
+    runtime: SandboxRuntime, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    impossible = Grant(source=str(tmp_path / "file"), target="/data/" + "x" * 300, writable=False)
+
+    def late(space: Namespace) -> None:
+        eventually(lambda: not alive(ProcessIdentity(pid=space.pid, start=space.start)))
+        raise OSError("no such namespace")
+
+    with pytest.raises(StartFailed) as caught:
+        runtime.deploy(shell(tmp_path, "true", grants=(impossible,), port=8000), late)
+    assert "File name too long" in caught.value.evidence[-1]
+
+
+def test_a_server_whose_record_cannot_be_read_is_ended_not_forgotten(
+    runtime: SandboxRuntime, tmp_path: Path, files: DeploymentFiles
+) -> None:
+    runtime.deploy(shell(tmp_path, "sleep 100"), unasked)
+    instance = files.read()
+    assert instance is not None
+    files.instance.write_bytes(b'{"of": "another version"}')
+    assert runtime.observe() == []
+    assert not alive(instance.server)
+    assert not files.directory.exists()
+
+
+def test_the_limits_are_set_as_another_user_only_where_root_may_not(
+    runtime: SandboxRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acting: list[object] = []
+    monkeypatch.setattr(launching, "acting_as", lambda account, work: acting.append(account))
+    monkeypatch.setattr(launching.limits, "apply", lambda pid, limits, groups: None)
+    runtime.deploy(shell(tmp_path, "sleep 100"), unasked)
+    assert acting == []
+    runtime.remove(DEPLOYMENT)
+
+    def forbidden(*arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(launching.limits, "apply", forbidden)
+    runtime.deploy(shell(tmp_path, "sleep 100"), unasked)
+    assert len(acting) == 1

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import struct
-from errno import EAFNOSUPPORT, ENOSYS, EPERM
+from errno import EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, EPERM
 
 import pytest
 
@@ -16,9 +16,9 @@ CALLS = {
 SHARED = {"clone3": 435, "io_uring_setup": 425, "open_tree": 428}
 
 
-def verdict(machine: str, call: int, *arguments: int, architecture: int | None = None) -> int:
+def verdict(machine: str, call: int, *arguments: int, architecture: int | None = None, watched: bool = False) -> int:
     """Interpret the program as the kernel does, for one system call."""
-    program = filter_program(machine)
+    program = filter_program(machine, watched=watched)
     instructions = [struct.unpack_from("=HBBI", program, offset) for offset in range(0, len(program), 8)]
     padded = (*arguments, *(0,) * (6 - len(arguments)))
     data = struct.pack("=IIQ6Q", call, architecture or ARCHITECTURES[machine], 0, *padded)
@@ -77,3 +77,37 @@ def test_other_ways_into_the_kernel_are_closed(machine: str) -> None:
 def test_an_unknown_machine_is_refused() -> None:
     with pytest.raises(RuntimeUnavailable, match="riscv64"):
         filter_program("riscv64")
+
+
+def test_memory_that_no_look_finds_is_refused_where_memory_is_watched(machine: str) -> None:
+    for call in {"x86_64": (319, 447, 29, 64, 68), "aarch64": (279, 447, 194, 190, 186)}[machine]:
+        assert verdict(machine, call) == ALLOW
+        assert verdict(machine, call, watched=True) == ERROR | ENOSYS
+
+
+def test_no_space_is_reserved_without_being_written(machine: str) -> None:
+    assert verdict(machine, {"x86_64": 285, "aarch64": 47}[machine]) == ERROR | EOPNOTSUPP
+
+
+@pytest.mark.parametrize("special", [0o4000, 0o2000])
+def test_no_file_that_runs_as_its_owner_is_made(machine: str, special: int) -> None:
+    by_position = {
+        "x86_64": {1: (90, 91, 133, 85), 2: (268, 452, 259)},
+        "aarch64": {1: (52,), 2: (53, 452, 33)},
+    }[machine]
+    for position, calls in by_position.items():
+        for call in calls:
+            before = (0,) * position
+            assert verdict(machine, call, *before, 0o755) == ALLOW
+            assert verdict(machine, call, *before, special | 0o755) == ERROR | EPERM
+
+
+def test_the_mode_of_an_opened_file_counts_when_it_may_be_created(machine: str) -> None:
+    openat, creating, temporary = {"x86_64": 257, "aarch64": 56}[machine], 0o100, 0o20000000
+    assert verdict(machine, openat, 0, 0, creating, 0o644) == ALLOW
+    assert verdict(machine, openat, 0, 0, 0, 0o4755) == ALLOW
+    for flag in (creating, temporary):
+        assert verdict(machine, openat, 0, 0, flag | 1, 0o4755) == ERROR | EPERM
+    assert verdict(machine, 437) == ERROR | ENOSYS
+    assert verdict("x86_64", 2, 0, creating, 0o4755) == ERROR | EPERM
+    assert verdict("x86_64", 2, 0, creating, 0o755) == ALLOW

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from thv_core.errors import InvalidRequest
 from thv_core.spi import Deployment, DeploymentPlan, Environment, Grant, PackageRoot
-from thv_sandbox.view import Host, arguments, check_targets, data_files, environment
+from thv_sandbox.accounts import Account
+from thv_sandbox.hosts import this_host
+from thv_sandbox.targets import check_targets, mounts
+from thv_sandbox.view import Host, arguments, data_files, environment
 
 HOST = Host(
     uid=1000, gid=100, links={"/bin": "usr/bin", "/etc/localtime": "/usr/share/zoneinfo/UTC"}, folders=("/lib64",)
@@ -31,6 +38,7 @@ def write(target: str, source: str = "/source") -> Grant:
 
 def words(plan: DeploymentPlan) -> str:
     sources = {grant.target: number for number, grant in enumerate(plan.grants, start=8)}
+    sources = {mount.target: mount.target for mount in mounts(plan)} | sources
     return " ".join(arguments(plan, HOST, {"/etc/passwd": 7}, sources))
 
 
@@ -46,6 +54,18 @@ def test_the_command_line_has_every_namespace_and_no_capability() -> None:
 
 def test_the_root_becomes_read_only_last() -> None:
     assert words(plan_with(write("/data"))).endswith("--bind-fd 8 /data --chdir /home/mcp --remount-ro /")
+
+
+def test_a_hidden_folder_is_empty_and_stays_so() -> None:
+    host = dataclasses.replace(HOST, hidden=("/usr/lib/tool",))
+    text = " ".join(arguments(plan_with(), host, {}, {mount.target: mount.target for mount in mounts(plan_with())}))
+    shown, empty = text.index("--ro-bind /usr /usr"), text.index("--tmpfs /usr/lib/tool --remount-ro /usr/lib/tool")
+    assert shown < empty
+
+
+def test_only_what_every_server_sees_can_be_hidden(tmp_path: Path) -> None:
+    wanted = ("/usr/share", "/usr/../etc", "/usr/absent", str(tmp_path), "/usr")
+    assert this_host(Account(uid=1, gid=1), wanted).hidden == ("/usr/share",)
 
 
 def test_links_of_the_host_are_reproduced_and_folders_bound() -> None:
@@ -143,3 +163,54 @@ def test_a_target_in_another_form_is_refused(target: str) -> None:
 
 def test_ordinary_grants_are_accepted() -> None:
     check_targets(plan_with(read("/data"), write("/data/out"), read("/home/mcp/notes"), read("/tmp/in"), read("/user")))
+
+
+def test_memory_folders_get_their_sizes_and_new_ones_are_made_last() -> None:
+    plan = changed(plan_with(read("/data")), tmpfs={"/tmp": 1000, "/dev/shm": 2000, "/scratch/b": 3, "/scratch": 4})
+    text = words(plan)
+    assert "--size 1000 --tmpfs /tmp" in text
+    assert "--size 2000 --tmpfs /dev/shm" in text
+    assert "--size 67108864 --tmpfs /home/mcp" in text
+    assert text.index("--ro-bind-fd 8 /data") < text.index("--size 4 --tmpfs /scratch --size 3 --tmpfs /scratch/b")
+    assert text.count("--tmpfs /tmp") == 1
+    check_targets(plan)
+
+
+@pytest.mark.parametrize("path", ["/", "/usr/lib", "/etc", "/dev", "/home", "/run/thv", "relative", "/a/../b"])
+def test_a_memory_folder_that_would_hide_the_system_is_refused(path: str) -> None:
+    with pytest.raises(InvalidRequest):
+        check_targets(changed(plan_with(), tmpfs={path: 1000}))
+
+
+@pytest.mark.parametrize("path", ["/data", "/data/inner", "/cache", "/cache/root/lib", "/room/inner"])
+def test_a_memory_folder_and_what_is_shown_do_not_hide_each_other(path: str) -> None:
+    with pytest.raises(InvalidRequest, match="hide each other"):
+        check_targets(changed(plan_with(read("/data")), tmpfs={path: 1000}, workspaces=("/room",)))
+
+
+def test_a_workspace_is_written_at_its_own_path() -> None:
+    plan = changed(plan_with(root="/cache/tools"), workspaces=("/cache/room",))
+    check_targets(plan)
+    assert [(each.source, each.target, each.writable) for each in mounts(plan)] == [
+        ("/cache/tools", "/cache/tools", False),
+        ("/cache/room", "/cache/room", True),
+    ]
+
+
+def test_what_lies_in_a_workspace_is_shown_by_it_and_nothing_else_is_mounted_there() -> None:
+    plan = changed(plan_with(root="/cache/room/package", view=("/opt/python",)), workspaces=("/cache/room",))
+    check_targets(plan)
+    assert [each.target for each in mounts(plan)] == ["/opt/python", "/cache/room"]
+    with pytest.raises(InvalidRequest, match="lies in the workspace"):
+        check_targets(changed(plan, grants=(read("/cache/room/data"),)))
+    with pytest.raises(InvalidRequest, match="lies in the workspace"):
+        check_targets(changed(plan, workspaces=("/cache/room", "/cache/room/inner")))
+
+
+def test_a_grant_does_not_hide_the_certificates() -> None:
+    with pytest.raises(InvalidRequest, match="would hide"):
+        check_targets(plan_with(read("/run")))
+
+
+def changed(plan: DeploymentPlan, **changes: object) -> DeploymentPlan:
+    return msgspec.structs.replace(plan, **changes)

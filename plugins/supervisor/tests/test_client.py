@@ -392,3 +392,32 @@ def test_a_long_home_is_no_obstacle(environment: dict[str, str], tmp_path: Path,
         assert ControlClient(environment | {"THV_HOME": str(home)}, said.append).call("GET", "/x") == 1
     finally:
         scripted.close()
+
+
+# Streams of documents ------------------------------------------------------------------------------------------------
+
+
+def test_the_documents_of_a_stream_are_yielded_as_they_come(control: ScriptedControl, client: ControlClient) -> None:
+    control.will(story({"n": 1}, {"n": 2}))
+    assert list(client.documents("/x?y=z")) == [{"n": 1}, {"n": 2}]
+    assert control.requests[0][:2] == ("GET", "/x?y=z")
+
+
+def test_an_error_within_a_stream_ends_it(control: ScriptedControl, client: ControlClient) -> None:
+    control.will(story({"n": 1}, {"error": NotFound("gone").document()}, {"n": 2}))
+    documents = client.documents("/x")
+    assert next(documents) == {"n": 1}
+    with pytest.raises(NotFound, match="gone"):
+        next(documents)
+
+
+def test_a_stream_that_is_cut_is_not_taken_for_whole(control: ScriptedControl, client: ControlClient) -> None:
+    control.will(story({"n": 1}, end=False))
+    with pytest.raises(Unavailable, match="before its answer was complete"):
+        list(client.documents("/x"))
+
+
+def test_a_stream_that_is_refused_is_an_error(control: ScriptedControl, client: ControlClient) -> None:
+    control.will(refusal(NotFound("no such"), 404))
+    with pytest.raises(NotFound, match="no such"):
+        list(client.documents("/x"))

@@ -176,6 +176,26 @@ def test_what_does_not_speak_mcp_is_unavailable(scripted: Any, body: str) -> Non
         pass
 
 
+def test_a_refused_connection_is_tried_again_for_as_long_as_there_is_patience() -> None:
+    with HttpEcho(Echo(), 0) as closed:
+        port = closed.server_address[1]
+    with pytest.raises(Unavailable, match="does not answer"), McpClient(f"http://127.0.0.1:{port}/mcp", WITHIN):
+        pass
+    late: list[HttpEcho] = []
+
+    def begin() -> None:
+        late.append(HttpEcho(Echo(), port))
+        late[0].serve_forever(poll_interval=0.01)
+
+    timer = threading.Timer(0.3, begin)
+    timer.start()
+    with McpClient(f"http://127.0.0.1:{port}/mcp", WITHIN, patience=WITHIN) as client:
+        assert client.pages("tools/list", "tools")
+    late[0].shutdown()
+    timer.join(WITHIN)
+    late[0].server_close()
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -22,6 +22,12 @@ NOTHING: dict[str, Any] = {
     "profile": "",
     "volumes": (),
     "config_file": "",
+    "target_port": 0,
+    "allow_network": (),
+    "allow_read": (),
+    "allow_write": (),
+    "allow_socket": False,
+    "allow_scripts": False,
 }
 
 
@@ -41,6 +47,12 @@ def test_each_flag_has_its_place(tmp_path: Path) -> None:
         secrets=("s,target=S",),
         transport="stdio",
         proxy_port=5,
+        target_port=8000,
+        allow_network=("a.example:1", "*"),
+        allow_read=("/r",),
+        allow_write=("/w:/x",),
+        allow_socket=True,
+        allow_scripts=True,
     )
     assert made | {"request_id": ""} == {
         "request_id": "",
@@ -53,6 +65,12 @@ def test_each_flag_has_its_place(tmp_path: Path) -> None:
         "env_vars": {"A": "1", "B": "x=y", "C": ""},
         "secrets": ["s,target=S"],
         "volumes": [],
+        "target_port": 8000,
+        "allow_scripts": True,
+        "allow_network": ["a.example:1", "*"],
+        "allow_read": ["/r"],
+        "allow_write": ["/w:/x"],
+        "allow_socket": True,
         "permission_profile": None,
         "permission_profile_name_or_path": "",
         "shell_values": {},
@@ -105,7 +123,7 @@ def test_a_tilde_is_the_callers_home(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_volume_that_cannot_be_meant_is_refused(tmp_path: Path, volume: str, words: str) -> None:
-    with pytest.raises(InvalidRequest, match=words):
+    with pytest.raises(InvalidRequest, match=f"^--volume .*{words}"):
         request(tmp_path, volumes=(volume,))
 
 
@@ -113,6 +131,35 @@ def test_whether_a_volume_exists_is_for_control_to_say(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("elsewhere")
     made = request(tmp_path, volumes=("missing:/x", "link:/y:ro"))
     assert made["volumes"] == [f"{tmp_path}/missing:/x", f"{tmp_path}/link:/y:ro"]
+
+
+@pytest.mark.parametrize("flag", ["allow_read", "allow_write"])
+def test_a_path_to_allow_is_resolved_like_a_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    made = request(tmp_path, **{flag: ("notes", "./a:/b", "~/c", "/d/../e")})
+    assert made[flag] == [f"{tmp_path}/notes", f"{tmp_path}/a:/b", "/home/ada/c", "/d/../e"]
+
+
+@pytest.mark.parametrize(("flag", "spelled"), [("allow_read", "--allow-read"), ("allow_write", "--allow-write")])
+@pytest.mark.parametrize("path", ["", ":/x", "~no-such-user-of-thv/x", ".:relative", ".:/a:ro"])
+def test_a_path_to_allow_that_cannot_be_meant_is_named_with_its_flag(
+    tmp_path: Path, flag: str, spelled: str, path: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{spelled} "):
+        request(tmp_path, **{flag: (path,)})
+
+
+@pytest.mark.parametrize("path", [".:relative", ".:/a:/b", ".:/a:ro", "a;b"])
+def test_what_is_no_mount_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not"):
+        request(tmp_path, allow_read=(path,))
+
+
+@pytest.mark.parametrize("entry", ["https://a.example", "a b", "a.example:", "10.1.2.3/8", ""])
+def test_an_entry_that_says_no_host_is_named_with_its_flag(tmp_path: Path, entry: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^--allow-network: ") as refused:
+        request(tmp_path, allow_network=("a.example", entry))
+    assert refused.value.hint.startswith("Write ")
 
 
 # Profiles ------------------------------------------------------------------------------------------------------------
@@ -137,7 +184,7 @@ def test_an_unknown_profile_names_those_that_there_are_even_beside_a_file_of_tha
     (tmp_path / "networ").write_text('{"name": "networ"}')
     with pytest.raises(InvalidRequest, match="no permission profile 'networ'") as refused:
         request(tmp_path, profile="networ")
-    assert refused.value.hint == "Use none, network, or a file: ./team.json."
+    assert refused.value.hint == "Did you mean network? Use none, network, or a file: ./team.json."
 
 
 @pytest.mark.parametrize("profile", ["team.json", "./team", "."])
@@ -167,20 +214,28 @@ def test_a_config_is_read_and_may_get_another_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"),
+    ("flag", "value", "spelled"),
     [
-        ("server", "uvx://b"),
-        ("args", ("x",)),
-        ("env_vars", ("A=1",)),
-        ("secrets", ("a,target=A",)),
-        ("volumes", ("/tmp",)),
-        ("profile", "none"),
-        ("transport", "stdio"),
-        ("proxy_port", 19500),
+        ("server", "uvx://b", "SERVER"),
+        ("args", ("x",), "ARGS"),
+        ("env_vars", ("A=1",), "--env"),
+        ("secrets", ("a,target=A",), "--secret"),
+        ("volumes", ("/tmp",), "--volume"),
+        ("profile", "none", "--permission-profile"),
+        ("transport", "stdio", "--transport"),
+        ("proxy_port", 19500, "--proxy-port"),
+        ("target_port", 8000, "--target-port"),
+        ("allow_network", ("a.example",), "--allow-network"),
+        ("allow_read", ("/tmp",), "--allow-read"),
+        ("allow_write", ("/tmp",), "--allow-write"),
+        ("allow_socket", True, "--allow-socket"),
+        ("allow_scripts", True, "--allow-scripts"),
     ],
 )
-def test_a_config_and_a_flag_that_it_would_silence_exclude_each_other(tmp_path: Path, flag: str, value: object) -> None:
-    with pytest.raises(InvalidRequest, match=f"{flag} was given too"):
+def test_a_config_and_a_flag_that_it_would_silence_exclude_each_other(
+    tmp_path: Path, flag: str, value: object, spelled: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f" {spelled} was given too"):
         request(tmp_path, **({"server": "", "config_file": config(tmp_path)} | {flag: value}))
 
 

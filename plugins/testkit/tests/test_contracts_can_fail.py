@@ -23,7 +23,7 @@ class OnlyWhatShouldFail:
 
     def pytest_runtest_logreport(self, report):
         if report.failed and report.when == "call":
-            _, name, test = report.nodeid.split("::")
+            _, name, test = report.nodeid.split("::", 2)
             self.failed.add((name, test.partition("[")[0]))
 
 

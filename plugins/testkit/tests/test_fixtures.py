@@ -8,7 +8,8 @@ import pytest
 from thv_core.errors import SettingsError, StartFailed
 from thv_core.spi import Deployment, DeploymentPlan
 from thv_testkit.conversations import Conversation
-from thv_testkit.fakes import FakeBuilder, FakeRuntime, FakeSource, echo_root
+from thv_testkit.fakes import FakeBuilder, FakeRuntime, FakeSource, UnisolatedWorkshop, echo_root
+from thv_testkit.runtime_fixtures import unasked
 from thv_testkit.waiting import eventually
 
 
@@ -47,14 +48,14 @@ def test_the_fake_plugins_are_found_and_loaded_where_their_folder_is_on_the_path
     command = [sys.executable, "-c", script]
     environment = {"PYTHONPATH": os.pathsep.join([str(fake_plugins), *filter(None, sys.path)])}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    assert run.stdout.split() == ["FakeBuilder", "FakeRuntime", "FakeSource", "MemoryStore"]
+    assert run.stdout.split() == ["FakeBuilder", "FakeRuntime", "FakeSource", "MemoryStore", "SocketlessEgress"]
 
 
 def test_the_fakes_run_a_server_from_its_name_to_its_answer(fake_runtime):
     entry = FakeSource().resolve("fake://echo")
-    root = FakeBuilder().build(entry.package, print)
+    root = FakeBuilder().build(entry.package, print, UnisolatedWorkshop())
     plan = DeploymentPlan(deployment=Deployment(workload="echo", generation=1), command=root.command, root=root)
-    with Conversation(fake_runtime.deploy(plan).stdio) as server:
+    with Conversation(fake_runtime.deploy(plan, unasked).stdio) as server:
         assert server.text("echo", text="hello") == "hello"
     fake_runtime.remove(plan.deployment)
     assert fake_runtime.deployed == [plan]
@@ -64,7 +65,7 @@ def test_a_command_that_cannot_start_is_said_to_have_failed_and_leaves_nothing(f
     deployment = Deployment(workload="missing", generation=1)
     plan = DeploymentPlan(deployment=deployment, command=("/no/such/program",), root=echo_root())
     with pytest.raises(StartFailed) as caught:
-        fake_runtime.deploy(plan)
+        fake_runtime.deploy(plan, unasked)
     assert "/no/such/program" in caught.value.evidence[0]
     assert not fake_runtime.observe()
 

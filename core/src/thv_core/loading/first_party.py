@@ -6,25 +6,27 @@ __all__ = ["advice"]
 
 _OFFERED: dict[tuple[str, str], tuple[str, ...]] = {
     ("runtime", "sandbox"): ("sandbox",),
-    ("source", "packages"): ("uvx",),
-    ("builder", "packages"): ("uvx",),
+    ("source", "packages"): ("npx", "uvx"),
+    ("builder", "packages"): ("npx", "uvx"),
     ("secrets", "secrets-local"): ("environment",),
+    ("egress", "egress"): ("names",),
     ("gateway", "gateway"): ("asgi",),
     ("command", "cli"): ("completion", "config", "plugins", "version"),
     ("command", "supervisor"): (
-        *("list", "logs", "mcp", "restart", "rm", "run", "runtime", "serve", "start", "status", "stop"),
+        *("cache", "egress", "list", "logs", "mcp", "profile", "restart", "rm", "run", "runtime", "serve"),
+        *("start", "status", "stop"),
     ),
 }
 """The names that are offered, by their kind and the folder of ``plugins`` in the repository that offers them."""
 
 _NOT_YET: dict[str, tuple[str, ...]] = {
     "runtime": ("docker", "kubernetes", "podman"),
-    "source": ("docker", "go", "http", "https", "npx", "oci", "registry"),
-    "builder": ("go", "npx"),
+    "source": ("docker", "go", "http", "https", "oci", "registry"),
+    "builder": ("go",),
     "secrets": ("1password", "aws", "encrypted", "keyring", "kubernetes", "onepassword", "vault"),
     "command": (
-        *("build", "client", "egress", "export", "group", "inspector", "profile", "proxy", "registry", "search"),
-        *("secret", "service", "skill"),
+        *("build", "client", "export", "group", "inspector", "proxy", "registry", "search", "secret", "service"),
+        "skill",
     ),
 }
 """What people know from elsewhere and look for here."""

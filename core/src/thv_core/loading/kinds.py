@@ -40,6 +40,7 @@ KINDS = {
         PluginKind("source", "thv.sources", "thv_core.spi.sources:ServerSource"),
         PluginKind("builder", "thv.builders", "thv_core.spi.sources:Builder"),
         PluginKind("secrets", "thv.secrets", "thv_core.spi.secrets:SecretStore"),
+        PluginKind("egress", "thv.egress", "thv_core.spi.egress:Egress"),
         PluginKind("gateway", "thv.gateways", "thv_core.spi.gateways:Gateway"),
         PluginKind("command", "thv.commands", "click:Command", driver=False),
         PluginKind("hooks", "thv.hooks", driver=False),

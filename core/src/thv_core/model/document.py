@@ -69,7 +69,7 @@ def _explained(message: str, source: str, kind: type[Document], origin: str) -> 
     unknown = _UNKNOWN.search(message)
     if unknown is None:
         wrong = misfit(message)
-        line = _line(wrong.path.rsplit(".", 1)[-1].partition("[")[0], source)
+        line = _line(wrong.path.replace("[...]", "").rsplit(".", 1)[-1].partition("[")[0], source)
         return InvalidDocument(f"{origin}: {wrong.sentence('the document')}{line}", hint=wrong.hint)
     path = f"{unknown['path']}.{unknown['key']}" if unknown["path"] else unknown["key"]
     known = sorted(_known_keys(kind))

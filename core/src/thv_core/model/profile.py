@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
 import posixpath
 import re
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
 
 from thv_core.errors import InvalidDocument, InvalidRequest
 from thv_core.model.document import Document, decode_document
+from thv_core.model.quantity import memory_bytes
+from thv_core.model.reach import canonical_host, outbound_rules
 
 __all__ = [
     "BUILTIN_PROFILES",
     "Grant",
     "Inbound",
+    "Limits",
     "Network",
     "Outbound",
     "PermissionProfile",
+    "checked_profile",
     "decode_profile",
     "grant",
     "volume",
@@ -36,7 +45,7 @@ class Inbound(Document, frozen=True, kw_only=True):
 
 
 class Network(Document, frozen=True, kw_only=True):
-    """The network part of a profile; an empty ``mode`` leaves the choice to the runtime."""
+    """The network part of a profile; ``mode`` is ``none``, or ``bridge`` or empty, which mean the same."""
 
     mode: str = ""
     outbound: Outbound = Outbound()
@@ -45,21 +54,41 @@ class Network(Document, frozen=True, kw_only=True):
     @property
     def reaches_out(self) -> bool:
         """Whether the profile asks for any way out."""
-        return (
-            self.outbound.insecure_allow_all
-            or bool(self.outbound.allow_host)
-            or self.mode not in ("", "none", "bridge")
-        )
+        outbound = self.outbound
+        listed = outbound.insecure_allow_all or bool(outbound.allow_host) or bool(outbound.allow_port)
+        return listed and self.mode != "none"
+
+
+class Limits(Document, frozen=True, kw_only=True):
+    """How much a server may use.
+
+    ``memory`` of all its processes together, ``cpu`` in cores (0 is no limit), ``pids`` processes and threads,
+    ``files`` open at once by each process.
+    """
+
+    memory: str = "512MiB"
+    cpu: Annotated[float, msgspec.Meta(ge=0, le=4096)] = 0.0
+    pids: Annotated[int, msgspec.Meta(ge=16, le=4_194_304)] = 256
+    files: Annotated[int, msgspec.Meta(ge=64, le=1_048_576)] = 1024
 
 
 class PermissionProfile(Document, frozen=True, kw_only=True):
-    """A permission profile; ``read`` and ``write`` are mounts, ``PATH`` or ``HOST_PATH:SERVER_PATH``."""
+    """A permission profile: ToolHive's keys, and behind them those that only thv knows.
+
+    ``read`` and ``write`` are mounts, ``PATH`` or ``HOST_PATH:SERVER_PATH``. ``tmpfs`` maps folders of the server to
+    the size of the memory file system there. ``require_limits`` refuses a machine that cannot enforce every limit.
+    ``allow_socket`` permits grants that contain Unix sockets, which are ways out of the sandbox.
+    """
 
     name: str = ""
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     network: Network = Network()
     privileged: bool = False
+    limits: Limits = Limits()
+    require_limits: bool = False
+    tmpfs: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    allow_socket: bool = False
 
 
 class Grant(Document, frozen=True, kw_only=True):
@@ -75,21 +104,33 @@ BUILTIN_PROFILES = {
     "network": PermissionProfile(name="network", network=Network(outbound=Outbound(insecure_allow_all=True))),
 }
 
+_MODES = ("", "none", "bridge")
+_LEAST_MEMORY = 16 << 20
 _FORBIDDEN = re.compile(r"[$&;|`\0\n]")
 
 
 def decode_profile(text: bytes | str, origin: str) -> PermissionProfile:
-    """Decode a profile and check each of its mounts.
+    """Decode and check a profile.
 
     :raises InvalidDocument: naming the key, its line and the nearest known key.
     """
     profile = decode_document(text, PermissionProfile, origin)
-    for key, mounts in (("read", profile.read), ("write", profile.write)):
-        for mount in mounts:
-            try:
-                grant(mount, writable=False)
-            except InvalidRequest as error:
-                raise InvalidDocument(f"{origin}: {key}: {error.message}", hint=error.hint) from None
+    try:
+        return checked_profile(profile)
+    except InvalidRequest as error:
+        raise InvalidDocument(f"{origin}: {error.message}", hint=error.hint) from None
+
+
+def checked_profile(profile: PermissionProfile) -> PermissionProfile:
+    """Return ``profile`` if every value in it is one that can be meant.
+
+    :raises InvalidRequest: naming the key of the first that is not.
+    """
+    for key, check in _CHECKS:
+        try:
+            check(profile)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{key}: {error.message}", hint=error.hint) from None
     return profile
 
 
@@ -116,3 +157,65 @@ def volume(text: str) -> Grant:
     if colon and mode in ("ro", "rw"):
         return grant(body, writable=mode == "rw")
     return grant(text, writable=True)
+
+
+def _readable(profile: PermissionProfile) -> None:
+    for mount in profile.read:
+        grant(mount, writable=False)
+
+
+def _writable(profile: PermissionProfile) -> None:
+    for mount in profile.write:
+        grant(mount, writable=True)
+
+
+def _known_mode(profile: PermissionProfile) -> None:
+    mode = profile.network.mode
+    if mode not in _MODES:
+        raise InvalidRequest(
+            f"{mode!r} is not offered: a server has no interface but its own loopback",
+            hint="Leave the mode out, and say with allow_host what may be reached.",
+        )
+
+
+def _reachable(profile: PermissionProfile) -> None:
+    outbound_rules(profile.network)
+
+
+def _host_names(profile: PermissionProfile) -> None:
+    for host in profile.network.inbound.allow_host:
+        if not canonical_host(host) and not _is_address(host):
+            raise InvalidRequest(f"{host!r} is no host name", hint="Write names such as localhost, without a port.")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _memory(profile: PermissionProfile) -> None:
+    memory = profile.limits.memory
+    if memory_bytes(memory) < _LEAST_MEMORY:
+        raise InvalidRequest(f"no server runs in {memory}", hint="Write at least 16MiB; a bare number is bytes.")
+
+
+def _memory_folders(profile: PermissionProfile) -> None:
+    for path, size in profile.tmpfs.items():
+        if ":" in path:
+            raise InvalidRequest(f"{path!r} is not a folder of the server", hint='Write {"/path": "64MiB"}.')
+        grant(path, writable=True)
+        memory_bytes(size)
+
+
+_CHECKS: tuple[tuple[str, Callable[[PermissionProfile], None]], ...] = (
+    ("read", _readable),
+    ("write", _writable),
+    ("network.mode", _known_mode),
+    ("network.outbound", _reachable),
+    ("network.inbound.allow_host", _host_names),
+    ("limits.memory", _memory),
+    ("tmpfs", _memory_folders),
+)

@@ -14,7 +14,8 @@ __all__ = ["RunRequest"]
 class RunRequest(Document, frozen=True, kw_only=True):
     """A request to run a server.
 
-    Either ``run_config`` is a whole configuration, or ``server`` names what to run and the rest refines it.
+    Either ``run_config`` is a whole configuration, or ``server`` names what to run and the rest refines it:
+    ``allow_network``, ``allow_read``, ``allow_write`` and ``allow_socket`` add to whichever profile it gets.
     ``request_id`` is drawn by the caller: the same request sent twice starts one workload. ``shell_values`` maps the
     names of secrets to values that the caller's shell holds; control keeps them in memory only. ``network`` is what
     the caller's shell says of package indexes, proxies and certificates, or ``None`` when it does not matter.
@@ -30,6 +31,12 @@ class RunRequest(Document, frozen=True, kw_only=True):
     env_vars: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     secrets: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    target_port: int = 0
+    allow_scripts: bool = False
+    allow_network: tuple[str, ...] = ()
+    allow_read: tuple[str, ...] = ()
+    allow_write: tuple[str, ...] = ()
+    allow_socket: bool = False
     permission_profile: PermissionProfile | None = None
     permission_profile_name_or_path: str = ""
     shell_values: dict[str, str] = msgspec.field(default_factory=dict[str, str])

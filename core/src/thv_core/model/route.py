@@ -19,26 +19,37 @@ class Route(Document, frozen=True, kw_only=True):
 
     ``incarnation`` (``NAME.GENERATION``) names one life of the server: another incarnation is another process, with
     another handshake. ``stdin`` and ``stdout`` are paths of FIFOs; ``lock`` is a path that is ``flock``-ed by whoever
-    reads them; ``log`` is the path of the proxy log. ``start_timeout`` and ``request_timeout`` are seconds.
+    reads them; ``log`` is the path of the proxy log. For another transport than ``stdio``, ``target_port`` is where
+    the server listens in its own namespace, reached by the connectors that were handed over. ``allow_host`` are the
+    names of ``Host`` that reach it, those of loopback when it is empty. ``start_timeout`` and ``request_timeout`` are
+    seconds.
     """
 
     workload: str
     incarnation: str
     port: int
-    stdin: str
-    stdout: str
-    lock: str
     log: str
+    stdin: str = ""
+    stdout: str = ""
+    lock: str = ""
     host: str = "127.0.0.1"
     middleware: tuple[MiddlewareConfig, ...] = ()
+    transport: str = "stdio"
+    target_port: int = 0
+    allow_host: tuple[str, ...] = ()
     start_timeout: float = 60.0
     request_timeout: float = 300.0
 
 
 class RouteSnapshot(Document, frozen=True, kw_only=True):
-    """All routes that should exist; the gateway closes every other listener."""
+    """All routes that should exist; the gateway closes every other listener.
+
+    ``outlets`` are the incarnations, also of jobs without a route, whose sockets the gateway should have; it closes
+    those of every other.
+    """
 
     routes: tuple[Route, ...] = ()
+    outlets: tuple[str, ...] = ()
 
 
 class RouteState(StrEnum):
@@ -53,7 +64,8 @@ class RouteState(StrEnum):
 class RouteReport(Document, frozen=True, kw_only=True):
     """The state of one route; ``reason`` is a sentence for people when it failed.
 
-    ``port`` is the one that the report is about: a route may have been given another meanwhile.
+    ``port`` is the one that the report is about: a route may have been given another meanwhile. ``notes`` says what
+    the user of the server should know, such as how much it wrote that is not MCP.
     """
 
     workload: str
@@ -64,6 +76,7 @@ class RouteReport(Document, frozen=True, kw_only=True):
     protocol_version: str = ""
     tools: tuple[str, ...] = ()
     port: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Order(StrEnum):

@@ -14,13 +14,28 @@ import msgspec
 from thv_core.errors import InvalidDocument, InvalidRequest
 from thv_core.model.document import Document, decode_document
 from thv_core.model.names import valid_name
-from thv_core.model.profile import PermissionProfile, grant, volume
+from thv_core.model.profile import PermissionProfile, checked_profile, volume
+from thv_core.model.reach import outbound_rules, reached_ports
 from thv_core.model.secret_reference import SecretReference, secret_reference
 
-__all__ = ["SCHEMA_VERSION", "MiddlewareConfig", "RunConfig", "checked", "decode_run_config"]
+__all__ = [
+    "PROXY_PORT",
+    "SCHEMA_VERSION",
+    "USUAL_TARGET_PORT",
+    "MiddlewareConfig",
+    "RunConfig",
+    "checked",
+    "decode_run_config",
+]
 
 SCHEMA_VERSION = "v0.1.0"
 TRANSPORTS = ("stdio", "sse", "streamable-http")
+
+PROXY_PORT = 3128
+"""The port of the HTTP proxy on the loopback interface of a server that may reach out."""
+
+USUAL_TARGET_PORT = 8080
+"""Where an HTTP server listens unless its configuration says another port; its network namespace is its own."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -33,7 +48,11 @@ class MiddlewareConfig(Document, frozen=True, kw_only=True):
 
 
 class RunConfig(Document, frozen=True, kw_only=True, omit_defaults=True):
-    """How one workload runs; ``image`` is a pinned reference such as ``uvx://mcp-server-time@2026.10.19``."""
+    """How one workload runs; ``image`` is a pinned reference such as ``uvx://mcp-server-time@2026.10.19``.
+
+    ``target_port`` is the port that a server of an HTTP transport listens on. ``allow_scripts`` lets a package run its
+    install scripts while it is prepared.
+    """
 
     name: str
     image: str
@@ -47,6 +66,8 @@ class RunConfig(Document, frozen=True, kw_only=True, omit_defaults=True):
     env_vars: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     secrets: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    target_port: int = 0
+    allow_scripts: bool = False
     permission_profile_name_or_path: str = ""
     permission_profile: PermissionProfile = PermissionProfile(name="none")
     additional_middleware_configs: tuple[MiddlewareConfig, ...] = ()
@@ -71,15 +92,15 @@ def decode_run_config(text: bytes | str, origin: str) -> RunConfig:
 
 
 def checked(config: RunConfig) -> RunConfig:
-    """Return ``config`` if every value is one that thv can act on.
+    """Return ``config`` if every value is one that thv can act on; an HTTP server without a port gets the usual one.
 
     :raises InvalidRequest: naming the first that is not.
     """
+    if config.transport == "streamable-http" and not config.target_port:
+        config = msgspec.structs.replace(config, target_port=USUAL_TARGET_PORT)
     valid_name(config.name)
     for check in _CHECKS:
         check(config)
-    for mount in (*config.permission_profile.read, *config.permission_profile.write):
-        grant(mount, writable=False)
     for text in config.volumes:
         volume(text)
     return config
@@ -99,11 +120,38 @@ def _known_transport(config: RunConfig) -> None:
             f"transport {config.transport!r} is not one of {', '.join(TRANSPORTS)}",
             hint="Leave it out, or write stdio.",
         )
-    if config.transport != "stdio":
+    if config.transport == "sse":
         raise InvalidRequest(
-            f"transport {config.transport} is not offered for servers in the sandbox yet",
-            hint="Run the server with its stdio transport.",
+            "transport sse is not offered for servers in the sandbox yet",
+            hint="Run the server with its stdio or streamable-http transport.",
         )
+
+
+def _listening_port(config: RunConfig) -> None:
+    port = config.target_port
+    if config.transport == "stdio":
+        if port:
+            raise InvalidRequest(
+                f"target_port {port} means nothing to a server that speaks stdio",
+                hint="Add --transport streamable-http, or leave the port out.",
+            )
+        return
+    if not 1024 <= port <= 65535:
+        raise InvalidRequest(
+            f"target_port {port} is not between 1024 and 65535", hint="Say where the server listens: --target-port 8000"
+        )
+    network = config.permission_profile.network
+    taken = (*reached_ports(outbound_rules(network)), PROXY_PORT) if network.reaches_out else ()
+    if port in taken:
+        reason = "where its HTTP proxy is" if port == PROXY_PORT else "one that it may reach at other hosts"
+        raise InvalidRequest(
+            f"the server's own port {port} is {reason}",
+            hint="Let the server listen on another port, and give that as --target-port.",
+        )
+
+
+def _possible_profile(config: RunConfig) -> None:
+    checked_profile(config.permission_profile)
 
 
 def _loopback_host(config: RunConfig) -> None:
@@ -146,6 +194,8 @@ def _unprivileged(config: RunConfig) -> None:
 _CHECKS: tuple[Callable[[RunConfig], None], ...] = (
     _known_schema,
     _known_transport,
+    _possible_profile,
+    _listening_port,
     _loopback_host,
     _possible_port,
     _variable_names,

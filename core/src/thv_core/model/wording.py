@@ -11,6 +11,9 @@ _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<key>[^`]*)`")
 _EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]*)`(?:, got `(?P<given>[^`]*)`| (?P<bound>[<>]=? [-\d.e+]+))?$")
 
+_ANY_KEY = "[...]"
+"""What stands in a path for a key of a mapping, which msgspec does not name."""
+
 _WORDS = {
     "array": "a list",
     "bool": "true or false",
@@ -41,7 +44,9 @@ class Misfit(NamedTuple):
 
     def sentence(self, whole: str) -> str:
         """Say it in one sentence; ``whole`` names the document, should it not fit as a whole."""
-        return f"{self.path or whole} {self.text}"
+        mapping = self.path.removesuffix(_ANY_KEY)
+        name = f"every value of {mapping}" if mapping != self.path else self.path
+        return f"{name or whole} {self.text}"
 
 
 def misfit(message: str) -> Misfit:
@@ -58,7 +63,7 @@ def misfit(message: str) -> Misfit:
     if expected["bound"]:
         sign, _, limit = expected["bound"].partition(" ")
         return Misfit(
-            path, f"must be {_BOUNDS[sign]} {float(limit):g}", f"{path} is {_spoken(expected['wanted'], _WORDS)}."
+            path, f"must be {_BOUNDS[sign]} {float(limit):.12g}", f"{path} is {_spoken(expected['wanted'], _WORDS)}."
         )
     refused = f", not {_spoken(expected['given'], _GIVEN)}" if expected["given"] else ""
     return Misfit(

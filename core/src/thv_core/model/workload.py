@@ -33,7 +33,8 @@ class Workload(Document, frozen=True, kw_only=True):
 class WorkloadView(Document, frozen=True, kw_only=True):
     """A workload on the API, with the field names of ToolHive's ``core.Workload`` and ours behind them.
 
-    ``reads`` and ``writes`` are the paths of this machine that its server was granted.
+    ``reads`` and ``writes`` are the paths of this machine that its server was granted, ``reaches`` says in words what
+    it may reach, ``limits`` how each limit is enforced, and ``notes`` what else its user should know.
     """
 
     name: str
@@ -55,3 +56,6 @@ class WorkloadView(Document, frozen=True, kw_only=True):
     protocol_version: str = ""
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    reaches: str = ""
+    limits: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -5,12 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from thv_core.model.plan import DeploymentPlan, grants_of
+from thv_core.model.profile import Grant
 from thv_core.model.route import RouteReport
+from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Status
 from thv_core.model.workload import Workload, WorkloadView
+from thv_core.services.explaining import files, limited, reach, sockets
 from thv_core.spi.runtimes import Observed
 
 __all__ = ["isolation", "readiness", "view", "workload_url"]
+
+MOST_REACHED = 4
+"""How many entries of a profile are named in a sentence."""
 
 
 def workload_url(workload: Workload) -> str:
@@ -32,7 +38,7 @@ def view(workload: Workload, observed: Observed | None, report: RouteReport | No
         transport_type=config.transport,
         proxy_mode="streamable-http",
         status=workload.status,
-        status_context=workload.reason,
+        status_context="" if _runs_again(workload) else workload.reason,
         created_at=_instant(workload.created_at),
         started_at=_instant(workload.started_at) if running else "",
         group=config.group,
@@ -43,16 +49,30 @@ def view(workload: Workload, observed: Observed | None, report: RouteReport | No
         protocol_version=report.protocol_version if report else "",
         reads=tuple(each.source for each in granted),
         writes=tuple(each.source for each in granted if each.writable),
+        reaches=reach(config.permission_profile.network),
+        limits=observed.limits if observed and running else (),
+        notes=_notes(workload, observed, report),
     )
 
 
+def _runs_again(workload: Workload) -> bool:
+    """Tell whether the reason of a workload is why it had to be started again, and not what it is doing."""
+    return workload.status is Status.RUNNING and bool(workload.reason)
+
+
+def _notes(workload: Workload, observed: Observed | None, report: RouteReport | None) -> tuple[str, ...]:
+    again = (f"it was started again: {workload.reason}",) if _runs_again(workload) else ()
+    seen = observed.notes if observed else ()
+    heard = report.notes if report else ()
+    return (*again, *_cautions(workload.config, grants_of(workload.config)), *seen, *heard)
+
+
 def isolation(plan: DeploymentPlan, runtime: str) -> str:
-    """Say how a server is isolated: ``sandbox: no network, reads /a, writes /b``."""
-    reads = [each.source for each in plan.grants if not each.writable]
-    writes = [each.source for each in plan.grants if each.writable]
-    if not plan.grants:
-        return f"{runtime}: no network, no files of yours"
-    return f"{runtime}: no network, reads {_listed(reads + writes)}, writes {_listed(writes)}"
+    """Say how a server is isolated: ``sandbox: no network, reads /a, writes /b, 512 MiB, 256 processes``."""
+    reached = reach(plan.network, MOST_REACHED)
+    network = f"reaches {reached} and nothing else" if reached else "no network"
+    sight = ", with their Unix sockets" if sockets(plan.allow_socket, plan.grants) else ""
+    return f"{runtime}: {network}, {files(plan.grants)}{sight}, {limited(plan.limits)}"
 
 
 def readiness(report: RouteReport | None) -> str:
@@ -64,8 +84,9 @@ def readiness(report: RouteReport | None) -> str:
     return f"{len(tools)} tool{'s' if len(tools) != 1 else ''}: {shown}"
 
 
-def _listed(paths: list[str]) -> str:
-    return ", ".join(paths) if paths else "nothing"
+def _cautions(config: RunConfig, granted: tuple[Grant, ...]) -> tuple[str, ...]:
+    reached = sockets(config.permission_profile.allow_socket, granted)
+    return (f"it can reach {reached}",) if reached else ()
 
 
 def _instant(seconds: float) -> str:

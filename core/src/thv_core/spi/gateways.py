@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from thv_core.errors import PluginNotFound
 from thv_core.spi.drivers import Driver
+from thv_core.spi.egress import Egress
 from thv_core.spi.middleware import MiddlewareRecipe
 
-__all__ = ["GATEWAY_SOCKET", "ROUTES_FILE", "Gateway", "GatewaySeat"]
+__all__ = ["GATEWAY_SOCKET", "NETWORK_SOCKET", "ROUTES_FILE", "Gateway", "GatewaySeat"]
 
 ROUTES_FILE = "routes.json"
 """The :class:`thv_core.model.route.RouteSnapshot`, written atomically by control, mode 0600."""
@@ -19,16 +21,27 @@ GATEWAY_SOCKET = "gateway.sock"
 """The Unix socket (0600) on which a gateway takes ``GatewayCommand`` lines and sends ``RouteReport`` lines."""
 
 
+NETWORK_SOCKET = "network.sock"
+"""The Unix socket (SOCK_SEQPACKET, 0600) on which a gateway takes ``Handover`` and sends ``NetworkReport`` packets."""
+
+
+def _no_egress() -> Egress:
+    """Refuse, for a gateway that is served without an egress."""
+    raise PluginNotFound("no egress is at hand")
+
+
 @dataclass(frozen=True)
 class GatewaySeat:
     """Where a gateway runs: its private directory, the lifeline, and the middleware that plugins offer.
 
     ``lifeline`` is a descriptor that reaches end-of-file when the supervisor is gone; ``recipes`` are by name.
+    ``egress`` returns the chosen egress, or raises whatever keeps it from working.
     """
 
     directory: Path
     lifeline: int
     recipes: Mapping[str, MiddlewareRecipe] = field(default_factory=dict[str, MiddlewareRecipe])
+    egress: Callable[[], Egress] = _no_egress
 
 
 class Gateway(Driver):

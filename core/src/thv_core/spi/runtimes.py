@@ -6,8 +6,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 
+from thv_core.errors import Unsupported
 from thv_core.model.document import Document
 from thv_core.model.events import Progress
+from thv_core.model.network import Namespace
 from thv_core.model.plan import Deployment, DeploymentPlan
 from thv_core.spi.drivers import Driver
 
@@ -15,11 +17,17 @@ __all__ = ["Observed", "ObservedState", "Probe", "Runtime", "RuntimeCapabilities
 
 
 class RuntimeCapabilities(Document, frozen=True, kw_only=True):
-    """What a runtime offers; the kernel refuses a workload that needs more."""
+    """What a runtime offers; the kernel refuses a workload that needs more.
+
+    ``network``: it gives each server a network namespace that the helper can enter. ``builds``: it runs the
+    preparation of packages. ``limits``: it enforces the limits of a plan, or says which it does not.
+    """
 
     packages: bool = False
     images: bool = False
     network: bool = False
+    builds: bool = False
+    limits: bool = False
 
 
 class Probe(Document, frozen=True, kw_only=True):
@@ -46,7 +54,11 @@ class ObservedState(StrEnum):
 
 
 class Observed(Document, frozen=True, kw_only=True):
-    """One deployment as its runtime sees it; ``exit_code`` only when it exited and is known."""
+    """One deployment as its runtime sees it; ``exit_code`` only when it exited and is known.
+
+    ``limits`` says of each limit, in words, how it is enforced or that it is not (``memory 512 MiB (cgroup)``).
+    ``notes`` says what its user should know: why it was ended, or that it writes more to its log than is kept.
+    """
 
     deployment: Deployment
     state: ObservedState
@@ -54,6 +66,8 @@ class Observed(Document, frozen=True, kw_only=True):
     pid: int = 0
     started_at: float = 0.0
     exit_code: int | None = None
+    limits: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Runtime(Driver):
@@ -79,9 +93,12 @@ class Runtime(Driver):
         """
 
     @abstractmethod
-    def deploy(self, plan: DeploymentPlan) -> Observed:
+    def deploy(self, plan: DeploymentPlan, connect: Callable[[Namespace], None]) -> Observed:
         """Start the server of ``plan``, or find it running: two calls for one deployment start one process.
 
+        :param connect: makes the sockets of the server's network namespace. It is called once in each start of a plan
+            that reaches out or has a port, when the namespace exists and before the server's first instruction; what
+            it raises ends the start, and nothing is left.
         :raises Unsupported: as for :meth:`prepare`.
         :raises InvalidRequest: as for :meth:`prepare`.
         :raises RuntimeUnavailable: as for :meth:`prepare`.
@@ -106,6 +123,14 @@ class Runtime(Driver):
 
         A start that was interrupted before the server ran is cleaned up here and not listed.
         """
+
+    def namespace(self, deployment: Deployment) -> Namespace:
+        """Return the network namespace of a running deployment, to make its sockets anew.
+
+        :raises NotFound: when it does not run.
+        :raises Unsupported: when :attr:`capabilities` exclude ``network``; that is the default.
+        """
+        raise Unsupported(f"the runtime of {deployment.label} has no network namespaces to enter")
 
     @abstractmethod
     def logs(self, deployment: Deployment, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:

@@ -104,12 +104,16 @@ class ConfigurationFile:
         for path, reason in _ill_typed_sections(values):
             raise SettingsError(f"{'.'.join(path)} {reason}{self._where(document, path)}", hint=example(""))
         try:
-            return msgspec.convert(values, Configuration)
+            configuration = msgspec.convert(values, Configuration)
         except msgspec.ValidationError as error:
             wrong = misfit(str(error))
             path = wrong.path.partition("[")[0].split(".")
             where = self._where(document, path)
             raise SettingsError(f"{wrong.sentence('it')}{where}", hint=example(".".join(path))) from None
+        if configuration.ca_certificate_path and not Path(configuration.ca_certificate_path).is_absolute():
+            key = "ca_certificate_path"
+            raise SettingsError(f"{key} must be an absolute path{self._where(document, [key])}", hint=example(key))
+        return configuration
 
     def _where(self, document: YamlDocument, path: list[str]) -> str:
         return f" ({self._path}, line {document.line(path)})"

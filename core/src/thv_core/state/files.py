@@ -89,13 +89,14 @@ def bind_unix(path: Path) -> socket.socket:
     return bound
 
 
-def connect_unix(path: Path, timeout: float = 5.0) -> socket.socket:
-    """Return a stream socket connected to ``path``, in blocking mode.
+def connect_unix(path: Path, timeout: float = 5.0, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """Return a socket connected to ``path``, in blocking mode.
 
     :param timeout: seconds to wait for a server whose queue of connections is full.
+    :param kind: ``SOCK_STREAM``, or ``SOCK_SEQPACKET`` where packets are spoken.
     :raises OSError: ``FileNotFoundError`` or ``ConnectionRefusedError`` when nobody serves it.
     """
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connected = socket.socket(socket.AF_UNIX, kind)
     try:
         connected.settimeout(timeout)
         with unix_address(path) as address:

@@ -27,12 +27,16 @@ class SecretsSettings(Document, frozen=True, kw_only=True):
 class Configuration(Document, frozen=True, kw_only=True):
     """The user's settings.
 
+    ``ca_certificate_path`` is an absolute path of certificates to trust, for servers and for package indexes.
+
     ``plugins`` holds the settings of each plugin by its name, which thv passes on without knowing them. ``disabled``
     are names of plugins, ``kind:name``, or names of distributions. Timeouts are seconds, a day at most.
     """
 
     runtime: str = "sandbox"
     gateway: str = "asgi"
+    egress: str = "names"
+    ca_certificate_path: str = ""
     secrets: SecretsSettings = SecretsSettings()
     plugins: dict[str, dict[str, object]] = msgspec.field(default_factory=dict[str, dict[str, object]])
     disabled: tuple[str, ...] = ()
@@ -59,7 +63,9 @@ def _names(text: str) -> object:
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
+    "ca_certificate_path": _text,
     "disabled": _names,
+    "egress": _text,
     "gateway": _text,
     "request_timeout": _seconds,
     "runtime": _text,
@@ -68,7 +74,9 @@ _PARSERS: dict[str, Callable[[str], object]] = {
 }
 
 _EXAMPLES = {
+    "ca_certificate_path": "/etc/company/ca.pem",
     "disabled": "NAME,NAME",
+    "egress": "names",
     "gateway": "asgi",
     "request_timeout": "300",
     "runtime": "sandbox",

@@ -29,7 +29,9 @@ ALIASES: Mapping[str, str] = {"ls": "list"}
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Servers": ("search", "run", "list", "status", "logs", "stop", "start", "restart", "rm"),
     "Use and access": ("mcp", "proxy", "client", "group", "secret", "profile", "egress"),
-    "This installation": ("config", "runtime", "registry", "plugins", "serve", "service", "completion", "version"),
+    "This installation": (
+        *("config", "runtime", "registry", "cache", "plugins", "serve", "service", "completion", "version"),
+    ),
 }
 """Where a person looks for a command, in the order of use; a name that is in no section comes last."""
 

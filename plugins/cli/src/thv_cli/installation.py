@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CHOICES", "configuration_file", "installed_plugins", "would_disable"]
 
-CHOICES: Mapping[str, str] = {"gateway": "gateway", "runtime": "runtime", "secrets.provider": "secrets"}
+CHOICES: Mapping[str, str] = {
+    "egress": "egress",
+    "gateway": "gateway",
+    "runtime": "runtime",
+    "secrets.provider": "secrets",
+}
 """The settings that choose a plugin by its name, and the kind of each."""
 
 

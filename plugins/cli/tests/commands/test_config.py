@@ -44,6 +44,13 @@ def test_a_secret_store_that_is_installed_can_be_chosen(machine: Any) -> None:
     assert machine.thv("config", "get", "secrets.provider").stdout == "acme\n"
 
 
+def test_an_egress_that_is_installed_can_be_chosen_and_no_other(machine: Any) -> None:
+    machine.install("acme-thv-egress", "[thv.egress]\nacme = acme_egress:Egress\n")
+    assert machine.thv("config", "set", "egress", "acme").stderr == "acme is now the egress (acme-thv-egress 1.4.0)\n"
+    assert machine.thv("config", "set", "egress", "acne").returncode == 1
+    assert machine.thv("config", "get", "egress").stdout == "acme\n"
+
+
 def test_a_secret_store_that_is_not_installed_is_refused_and_the_known_ones_are_named(machine: Any) -> None:
     done = machine.thv("config", "set", "secrets.provider", "acne")
     assert done.returncode == 1

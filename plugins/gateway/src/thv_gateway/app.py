@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 from thv_core.spi.middleware import Outcome, Reply
 from thv_gateway.answers import INTERNAL_ERROR, document, refusal
 from thv_gateway.chain import Arrival, Receive, Send
-from thv_gateway.endpoint import Endpoint, EventStream
-from thv_gateway.streams import EVENT_HEADERS, close_on_disconnect, pump
+from thv_gateway.upstream import Endpoint, Flow
 
 __all__ = ["Application"]
 
@@ -55,31 +53,16 @@ class Application:
             if isinstance(answer, Reply):
                 await _reply(answer, send)
             else:
-                await self._stream(arrival, answer, send)
+                await answer.flow(arrival, chain, send)
         finally:
             await chain.leave(arrival, Outcome(status, time.monotonic() - started, arrival.fault))
 
-    async def _answer(self, arrival: Arrival) -> Reply | EventStream:
+    async def _answer(self, arrival: Arrival) -> Reply | Flow:
         try:
             return await self.endpoint.answer(arrival)
         except Exception:
             arrival.fault = "internal"
             return refusal(500, INTERNAL_ERROR, "Internal error", arrival.message.id if arrival.message else b"")
-
-    async def _stream(self, arrival: Arrival, stream: EventStream, send: Send) -> None:
-        chain = self.endpoint.chain
-        watcher: asyncio.Task[None] | None = None
-        if arrival.message is None:
-            # Only a session's own stream ends with its client; a call goes on (MCP 2025-11-25, transports).
-            watcher = asyncio.create_task(close_on_disconnect(arrival.receive, stream.mailbox))
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": EVENT_HEADERS})
-            identifier = arrival.message.id if arrival.message else b""
-            await pump(stream.mailbox, stream.first, lambda each: chain.outward(arrival, each), send, identifier)
-        finally:
-            stream.finished()
-            if watcher is not None:
-                watcher.cancel()
 
     def _elsewhere(self, scope: MutableMapping[str, Any]) -> Reply:
         if scope["path"] != "/health":

@@ -69,13 +69,13 @@ class Channel:
             writer.close()
 
 
-def bind_private(path: Path) -> socket.socket:
-    """Bind a Unix socket that only its owner can connect to, however long its path is.
+def bind_private(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    """Bind a Unix socket of a kind that only its owner can connect to, however long its path is.
 
     A socket address holds about 107 bytes; a longer path is reached through a descriptor of its folder.
     """
     path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_UNIX, kind)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     mask = os.umask(0o177)
     try:

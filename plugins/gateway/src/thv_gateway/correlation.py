@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
+from thv_core.model.egress import CallInFlight
 from thv_core.model.message import Kind, Message
 from thv_gateway.answers import CANCELLED, INTERNAL_ERROR, failure
 from thv_gateway.assembly import with_members
+from thv_gateway.flights import MOST_NAMED, short
 from thv_gateway.mailbox import Mailbox
 from thv_gateway.parsing import members
 from thv_gateway.sessions import Session
@@ -26,9 +29,9 @@ _WORK = frozenset({"tools/call", "prompts/get", "resources/read"})
 class Call:
     """One request to the server: ``identifier`` is the client's raw id, ``key`` ours, ``token`` its progress token.
 
-    ``name`` is what it asks for, a tool or a URI. ``session`` is ``None`` for a request of the gateway itself.
-    ``status`` is the HTTP status if the answer is the first thing that comes back; ``deadline`` is on the clock of
-    the event loop.
+    ``name`` is what it asks for, a tool or a URI, and ``user`` who does. ``session`` is ``None`` for a request of
+    the gateway itself. ``status`` is the HTTP status if the answer is the first thing that comes back; ``deadline``
+    is on the clock of the event loop.
     """
 
     __slots__ = (
@@ -43,6 +46,7 @@ class Call:
         "session",
         "status",
         "token",
+        "user",
     )
 
     def __init__(self, key: bytes, message: Message, session: Session | None, deadline: float) -> None:
@@ -53,6 +57,7 @@ class Call:
         self.session = session
         self.deadline = deadline
         self.token = b""
+        self.user = ""
         self.mailbox = Mailbox()
         self.status = 200
         self.fault = ""
@@ -167,6 +172,14 @@ class Calls:
         everyone = [call for call in self if call.session is not None]
         working = [call for call in everyone if call.method in _WORK] or everyone
         return list({id(call.session): call.session for call in working if call.session is not None}.values())
+
+    def named(self) -> list[CallInFlight]:
+        """Return the first calls of clients, for the record of what the server reaches meanwhile."""
+        calls = ((call, call.session) for call in self if call.session is not None)
+        return [
+            CallInFlight(method=call.method, name=call.name, session=short(session.id), user=call.user)
+            for call, session in islice(calls, MOST_NAMED)
+        ]
 
     def latest(self, session: Session) -> Call | None:
         """Return the session's youngest call, on whose stream a message of the server travels."""

@@ -1,28 +1,31 @@
-"""What happens at ``/mcp`` once every stage has let a request pass."""
+"""What happens at ``/mcp`` when the server speaks over pipes: its sessions and streams are the gateway's own."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from thv_core.model.message import Kind, Message
-from thv_core.model.route import RouteState
+from thv_core.model.route import Route, RouteState
 from thv_core.spi.middleware import Reply
 from thv_gateway.answers import INTERNAL_ERROR, JSON, accepted, refusal
 from thv_gateway.assembly import assemble
-from thv_gateway.chain import Arrival, Chain
+from thv_gateway.chain import Arrival, Chain, Send
 from thv_gateway.handshake import initialize_result
 from thv_gateway.link import Link
 from thv_gateway.mailbox import Mailbox
 from thv_gateway.parsing import members, text_of
-from thv_gateway.sessions import Session, Sessions, abilities
+from thv_gateway.sessions import Session, abilities
+from thv_gateway.streams import EVENT_HEADERS, on_disconnect, pump
+from thv_gateway.upstream import Estate
 
-__all__ = ["Endpoint", "EventStream"]
+__all__ = ["HOLD_SECONDS", "RETRY", "EventStream", "PipeEndpoint"]
 
 HOLD_SECONDS = 10.0
 """How long a request waits for a server that is starting, or for a gateway that has just come back."""
 
-_RETRY = ((b"retry-after", b"1"),)
+RETRY = ((b"retry-after", b"1"),)
 
 
 @dataclass(frozen=True)
@@ -36,22 +39,44 @@ class EventStream:
     finished: Callable[[], None]
     first: Message | None = None
 
+    async def flow(self, arrival: Arrival, chain: Chain, send: Send) -> None:
+        """Send events until the response was sent or the mailbox is closed."""
+        watcher: asyncio.Task[None] | None = None
+        if arrival.message is None:
+            # Only a session's own stream ends with its client; a call goes on (MCP 2025-11-25, transports).
+            watcher = asyncio.create_task(on_disconnect(arrival.receive, self.mailbox.close))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": EVENT_HEADERS})
+            identifier = arrival.message.id if arrival.message else b""
+            await pump(self.mailbox, self.first, lambda each: chain.outward(arrival, each), send, identifier)
+        finally:
+            self.finished()
+            if watcher is not None:
+                watcher.cancel()
+
 
 _Handler = Callable[[Arrival, Message, Session], Awaitable[Reply | EventStream]]
 
 
-class Endpoint:
-    """Answers requests of one workload; ``link`` is its current incarnation, replaced when a new one starts."""
+class PipeEndpoint:
+    """Answers requests of a workload on pipes; ``link`` is its current incarnation, replaced when a new one starts."""
 
-    def __init__(self, sessions: Sessions, link: Link, chain: Chain) -> None:
-        self.link = link
+    def __init__(self, route: Route, estate: Estate, chain: Chain, changed: Callable[[], None]) -> None:
         self.chain = chain
-        self._sessions = sessions
+        self.link = Link(route, estate, changed)
+        self._estate = estate
+        self._changed = changed
+        self._sessions = estate.sessions
         self._by_kind: dict[Kind, _Handler] = {
             Kind.REQUEST: self._request,
             Kind.NOTIFICATION: self._notification,
             Kind.RESPONSE: self._response,
         }
+
+    def follow(self, route: Route) -> None:
+        """Switch to another incarnation of the server; the sessions stay."""
+        self.link.close(f"{route.workload} was started anew")
+        self.link = Link(route, self._estate, self._changed, self.link)
 
     async def answer(self, arrival: Arrival) -> Reply | EventStream:
         """Answer a request that passed every stage."""
@@ -72,7 +97,7 @@ class Endpoint:
         result, version = initialize_result(self.link.handshake, asked)
         session = self._sessions.open(version, abilities(members(message.params.get("capabilities", b""))))
         if session is None:
-            return refusal(503, INTERNAL_ERROR, "Too many sessions", message.id, _RETRY)
+            return refusal(503, INTERNAL_ERROR, "Too many sessions", message.id, RETRY)
         response = Message(kind=Kind.RESPONSE, id=message.id, result=result)
         body = assemble(await self.chain.outward(arrival, response) or response)
         return Reply(200, body, (JSON, (b"mcp-session-id", session.id.encode())))
@@ -83,6 +108,7 @@ class Endpoint:
             return unready
         link = self.link
         call, outgoing = link.calls.begin(message, session)
+        call.user = arrival.identity.subject if arrival.identity else ""
         link.send(outgoing)
         first = await call.mailbox.take()
         if first is not None and first.kind is Kind.RESPONSE:
@@ -142,7 +168,7 @@ class Endpoint:
             subscriptions.remove(session.id, message.name)
             return Reply(200, assemble(Message(kind=Kind.RESPONSE, id=message.id, result=b"{}")))
         if message.method == "resources/subscribe" and subscriptions.full:
-            return refusal(503, INTERNAL_ERROR, "Too many subscriptions", message.id, _RETRY)
+            return refusal(503, INTERNAL_ERROR, "Too many subscriptions", message.id, RETRY)
         return None
 
     async def _unready(self, arrival: Arrival, message: Message) -> Reply | None:
@@ -152,8 +178,8 @@ class Endpoint:
         if link.state is not RouteState.READY:
             arrival.fault = "unavailable"
             text = link.reason or f"{link.route.workload} is starting"
-            return refusal(503, INTERNAL_ERROR, text, message.id, _RETRY)
+            return refusal(503, INTERNAL_ERROR, text, message.id, RETRY)
         if link.congested:
             arrival.fault = "busy"
-            return refusal(503, INTERNAL_ERROR, "Too many calls in flight", message.id, _RETRY)
+            return refusal(503, INTERNAL_ERROR, "Too many calls in flight", message.id, RETRY)
         return None

@@ -16,10 +16,11 @@ from secrets import token_bytes
 import uvloop
 
 from thv_core.errors import InvalidDocument
-from thv_core.model.route import Order, RouteReport
-from thv_core.spi.gateways import GATEWAY_SOCKET, ROUTES_FILE, Gateway, GatewaySeat
+from thv_core.model.route import Order
+from thv_core.spi.gateways import GATEWAY_SOCKET, NETWORK_SOCKET, ROUTES_FILE, Gateway, GatewaySeat
 from thv_gateway.channel import Channel
 from thv_gateway.handshake import HANDSHAKES_FILE, Handshakes, write_private
+from thv_gateway.network import NetworkRoom
 from thv_gateway.routes import RouteTable, read_snapshot
 
 __all__ = ["DRAIN_SECONDS", "AsgiGateway"]
@@ -56,19 +57,22 @@ class _Process:
         self._stop = asyncio.Event()
         self._drain = asyncio.Event()
         self._channel = Channel(lambda: self._table.reports, self._obey)
-        self._table = RouteTable(
-            Handshakes(folder / HANDSHAKES_FILE), _session_key(folder / _KEY_FILE), seat.recipes, self._publish
-        )
+        key = _session_key(folder / _KEY_FILE)
+        handshakes = Handshakes(folder / HANDSHAKES_FILE)
+        self._table = RouteTable(handshakes, key, seat.recipes, self._channel.publish, seat.egress)
+        self._network = NetworkRoom(self._table.outlets, self._read)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._seat.lifeline, self._lifeline_readable)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain.set)
-        self._reload()
+        self._read()
+        self._network.open(self._seat.directory / NETWORK_SOCKET)
         await self._channel.open(self._seat.directory / GATEWAY_SOCKET)
         await self._until_told()
         self._channel.close()
+        self._network.close()
         self._table.close()
 
     async def _until_told(self) -> None:
@@ -86,9 +90,6 @@ class _Process:
         for wait in waits:
             wait.cancel()
 
-    def _publish(self, report: RouteReport) -> None:
-        self._channel.publish(report)
-
     def _obey(self, order: Order) -> None:
         if order is Order.DRAIN:
             self._drain.set()
@@ -96,6 +97,10 @@ class _Process:
             self._reload()
 
     def _reload(self) -> None:
+        self._read()
+        self._network.publish()
+
+    def _read(self) -> None:
         try:
             self._table.apply(read_snapshot(self._seat.directory / ROUTES_FILE))
         except InvalidDocument as error:

@@ -7,6 +7,7 @@ who subscribed to which resource. A server is initialised once in its life, howe
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -15,17 +16,36 @@ import msgspec
 
 from thv_core.model.message import Kind, Message
 from thv_gateway.assembly import with_members
+from thv_gateway.noise import printable
 from thv_gateway.parsing import members, text_of
 from thv_gateway.versions import LATEST, negotiated
 
-__all__ = ["HANDSHAKES_FILE", "Handshake", "Handshakes", "initialize_request", "initialize_result", "write_private"]
+__all__ = [
+    "HANDSHAKES_FILE",
+    "Handshake",
+    "Handshakes",
+    "Refused",
+    "handshake_of",
+    "initialize_request",
+    "initialize_result",
+    "write_private",
+]
 
 HANDSHAKES_FILE = "handshakes.json"
+
+MAX_RESULT = 1024 * 1024
+"""What servers say of themselves is kept for all of them in one file."""
+
+_VERSION = re.compile(r"[0-9A-Za-z.-]{1,32}")
 
 _PARAMS: dict[str, bytes] = {
     "protocolVersion": b'"%s"' % LATEST.encode(),
     "capabilities": b'{"roots":{"listChanged":true},"sampling":{},"elicitation":{}}',
 }
+
+
+class Refused(Exception):
+    """A server refuses to initialize, or answers as none; the text says why."""
 
 
 class Handshake(msgspec.Struct, kw_only=True):
@@ -40,8 +60,9 @@ class Handshake(msgspec.Struct, kw_only=True):
 
     @property
     def version(self) -> str:
-        """The protocol revision that the server chose."""
-        return text_of(members(bytes(self.result)).get("protocolVersion", b""))
+        """The protocol revision that the server chose, empty when it is none."""
+        chosen = text_of(members(bytes(self.result)).get("protocolVersion", b""))
+        return chosen if _VERSION.fullmatch(chosen) else ""
 
     def offers(self, capability: str) -> bool:
         """Tell whether the server declared a capability."""
@@ -89,6 +110,21 @@ def initialize_request(incarnation: str) -> Message:
     info = msgspec.json.encode({"name": "thv", "version": version("thv-gateway")})
     params = {**_PARAMS, "clientInfo": info}
     return Message(kind=Kind.REQUEST, id=identifier, method="initialize", params=params, has_params=True)
+
+
+def handshake_of(response: Message) -> Handshake:
+    """Return what a server answered to ``initialize``.
+
+    :raises Refused: when it refused, or its answer is none.
+    """
+    if response.error:
+        raise Refused(printable(text_of(members(response.error).get("message", b""))) or "without a reason")
+    if len(response.result) > MAX_RESULT:
+        raise Refused(f"its answer has more than {MAX_RESULT} bytes")
+    handshake = Handshake(result=msgspec.Raw(response.result))
+    if not handshake.version:
+        raise Refused("its answer names no protocol version")
+    return handshake
 
 
 def initialize_result(handshake: Handshake, asked: str) -> tuple[bytes, str]:

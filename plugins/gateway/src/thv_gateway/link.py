@@ -4,46 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
 
 import msgspec
 
+from thv_core.model.egress import CallInFlight
 from thv_core.model.message import Kind, Message
 from thv_core.model.route import Route, RouteState
 from thv_gateway.assembly import assemble, quoted
 from thv_gateway.correlation import Call, Calls
 from thv_gateway.delivery import Delivery
-from thv_gateway.handshake import Handshake, Handshakes, initialize_request
-from thv_gateway.noise import Noise, printable
-from thv_gateway.parsing import members, parse_line, text_of
-from thv_gateway.proxylog import ProxyLog
-from thv_gateway.sessions import Sessions
+from thv_gateway.handshake import Handshake, Refused, handshake_of, initialize_request
+from thv_gateway.noise import Noise
+from thv_gateway.parsing import parse_line
+from thv_gateway.pipe import MAX_LINE, Locked, Pipe, ServerAbsent
 from thv_gateway.subscriptions import Subscriptions
 from thv_gateway.tools import list_tools
-from thv_gateway.upstream import Locked, Pipe, ServerAbsent
+from thv_gateway.upstream import Estate
 
-__all__ = ["Estate", "Link"]
+__all__ = ["Link"]
 
 ABSENT_SECONDS = 2.0
 """How long a server that was ready before may be missing before it counts as gone."""
 
 _SWEEP_SECONDS = 0.5
 _INITIALIZED = Message(kind=Kind.NOTIFICATION, method="notifications/initialized")
-
-
-@dataclass(frozen=True)
-class Estate:
-    """What a route keeps across the incarnations of its server; ``prefix`` begins every id of this process."""
-
-    sessions: Sessions
-    handshakes: Handshakes
-    log: ProxyLog
-    prefix: str
-
-
-class _Refused(Exception):
-    """The server answered ``initialize`` with an error."""
 
 
 class Link:
@@ -70,12 +55,19 @@ class Link:
         self._inherited = predecessor.handshake.subscriptions if predecessor is not None else {}
         self._estate = estate
         self._changed = changed
-        self._pipe = Pipe(self._line, self._ended)
+        self._noise = Noise(loop.time)
+        self._pipe = Pipe(self._line, self._ended, self._rest)
         self._settled = asyncio.Event()
-        self._noise = Noise()
         self._obstacle = ""
+        self._lost_messages = 0
+        self._told: tuple[str, ...] = ()
         self._stale = self._relisting = False
         self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start()), loop.create_task(self._sweep())}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know."""
+        return self._told
 
     @property
     def congested(self) -> bool:
@@ -87,6 +79,14 @@ class Link:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._settled.wait()
+
+    def in_flight(self) -> Sequence[CallInFlight]:
+        """Return the first calls that the server has not answered."""
+        return self.calls.named()
+
+    def end_streams(self) -> None:
+        """End the streams of sessions; calls go on."""
+        self._estate.sessions.close_streams()
 
     def send(self, message: Message) -> None:
         """Send one message to the server."""
@@ -133,7 +133,7 @@ class Link:
             self._settle(RouteState.FAILED, self._obstacle or silence)
         except ServerAbsent:
             self._settle(RouteState.GONE, f"{self.route.workload} is not running")
-        except _Refused as refused:
+        except Refused as refused:
             self._settle(RouteState.FAILED, f"{self.route.workload} refused initialize: {refused}")
         except OSError as error:
             self._settle(RouteState.FAILED, f"the handshake could not be kept: {error.strerror}")
@@ -168,11 +168,8 @@ class Link:
             request = initialize_request(name)
             call, outgoing = self.calls.begin(request, None, request.id)
             response = await self._exchange(call, outgoing)
-            if response.error:
-                raise _Refused(printable(text_of(members(response.error).get("message", b""))) or "without a reason")
-            stored = Handshake(result=msgspec.Raw(response.result), subscriptions=self._inherited)
-            if not stored.version:
-                raise _Refused("its answer names no protocol version")
+            stored = handshake_of(response)
+            stored.subscriptions = self._inherited
             self.send(_INITIALIZED)
             for uri in {uri for uris in self._inherited.values() for uri in uris}:
                 self._mention("resources/subscribe", uri)
@@ -205,17 +202,27 @@ class Link:
                 self.tell_cancelled(call)
 
     def _line(self, line: bytes) -> None:
+        lost = self._lost_messages
         try:
             self._take(line)
+            if self._lost_messages != lost:
+                self._noise.in_vain(line)
         except Exception as error:
             # One line that we trip over must not cost the lines behind it.
             self._estate.log.write("internal", f"{type(error).__name__} while a line was delivered")
 
+    def _rest(self) -> float:
+        seconds = self._noise.rest()
+        if self._noise.notes != self._told:
+            self._told = self._noise.notes
+            self._changed()
+        return seconds
+
     def _take(self, line: bytes) -> None:
         message = parse_line(line)
         if message is None:
+            self._noise.note(line)
             if line.strip():
-                self._noise.note(line)
                 self._estate.log.write("noise", f"{len(line)} bytes on standard output that are not MCP")
         elif message.kind is Kind.RESPONSE:
             self._response(message)
@@ -228,6 +235,8 @@ class Link:
 
     def _response(self, message: Message) -> None:
         call = self.calls.answered(message)
+        if call is None:
+            self._lost_messages += 1
         if call is None or call.session is None or not message.result:
             return
         if call.method == "resources/subscribe":
@@ -252,7 +261,8 @@ class Link:
 
     def _ended(self, word: str) -> None:
         name = self.route.workload
-        reasons = {"closed": f"{name} ended", "line-too-long": f"{name} wrote a line that is too long"}
+        too_long = f"{name} wrote a line of more than {MAX_LINE >> 20} MiB to standard output"
+        reasons = {"closed": f"{name} ended", "line-too-long": too_long}
         ready = self.state is RouteState.READY and word == "closed"
         self._settle(RouteState.GONE if ready else RouteState.FAILED, reasons[word])
         self.delivery.forget()
@@ -274,6 +284,7 @@ class Link:
         self._estate.handshakes.keep(self.route.incarnation, self.handshake)
 
     def _lost(self, what: str) -> None:
+        self._lost_messages += 1
         self._estate.log.write("undelivered", what)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from thv_core.errors import PortUnavailable, StartFailed, ThvError
+from thv_core.errors import PortUnavailable, StartFailed, ThvError, Unsupported
+from thv_core.model.egress import CallInFlight
 from thv_core.model.route import Route, RouteReport, RouteState
 from thv_core.spi.middleware import MiddlewareRecipe
 from thv_gateway.app import Application
 from thv_gateway.chain import Chain, plugin_steps
-from thv_gateway.endpoint import Endpoint
-from thv_gateway.link import Estate, Link
+from thv_gateway.endpoint import PipeEndpoint
 from thv_gateway.listeners import Listener
+from thv_gateway.relay import RelayEndpoint
 from thv_gateway.stages import built_in_steps
+from thv_gateway.upstream import Endpoint, Estate, Upstream
 
 __all__ = ["LiveRoute"]
 
@@ -23,6 +25,23 @@ _STATUS = {
     RouteState.FAILED: (503, "unhealthy"),
     RouteState.GONE: (503, "unhealthy"),
 }
+
+
+_ENDPOINTS: dict[str, Callable[[Route, Estate, Chain, Callable[[], None]], Endpoint]] = {
+    "stdio": PipeEndpoint,
+    "streamable-http": RelayEndpoint,
+}
+
+
+def _endpoint_of(transport: str) -> Callable[[Route, Estate, Chain, Callable[[], None]], Endpoint]:
+    try:
+        return _ENDPOINTS[transport]
+    except KeyError:
+        raise Unsupported(f"this gateway does not speak {transport} to servers") from None
+
+
+def _front(route: Route) -> object:
+    return route.host, route.port, route.middleware, route.transport, route.allow_host
 
 
 class LiveRoute:
@@ -43,7 +62,7 @@ class LiveRoute:
         self.route = route
         self._estate = estate
         self._publish = publish
-        self._link: Link | None = None
+        self._endpoint: Endpoint | None = None
         self._listener: Listener | None = None
         self._app: Application | None = None
         self._refusal: ThvError | None = None
@@ -52,14 +71,14 @@ class LiveRoute:
         )
         try:
             steps = plugin_steps(route.middleware, recipes)
+            make = _endpoint_of(route.transport)
         except ThvError as error:
             self._refusal = error
             estate.log.write("refused", error.message)
         else:
-            chain = Chain([*built_in_steps(route.port, estate.sessions), *steps], self._complain)
-            self._link = Link(route, estate, self._changed)
-            endpoint = Endpoint(estate.sessions, self._link, chain)
-            self._app = Application(route.workload, endpoint, self._health)
+            chain = Chain([*built_in_steps(route, estate.sessions), *steps], self._complain)
+            self._endpoint = make(route, estate, chain, self._changed)
+            self._app = Application(route.workload, self._endpoint, self._health)
             self._listener = Listener(route.host, route.port, self._app, self._changed)
         self._changed()
 
@@ -75,35 +94,42 @@ class LiveRoute:
 
     def accepts(self, route: Route) -> bool:
         """Tell whether this object can go on to serve ``route``: the same listener and the same stages."""
-        same = (route.host, route.port, route.middleware) == (self.route.host, self.route.port, self.route.middleware)
-        return same and self._refusal is None
+        return _front(route) == _front(self.route) and self._refusal is None
+
+    def in_flight(self) -> Sequence[CallInFlight]:
+        """Return the first calls that the server has not answered."""
+        return self._endpoint.link.in_flight() if self._endpoint is not None else ()
 
     def follow(self, route: Route) -> None:
         """Switch to another incarnation of the server; the listener and the sessions stay."""
         self.route = route
-        if self._link is None or self._app is None:
-            return
-        self._link.close(f"{route.workload} was started anew")
-        self._link = self._app.endpoint.link = Link(route, self._estate, self._changed, self._link)
-        self._changed()
+        if self._endpoint is not None:
+            self._endpoint.follow(route)
+            self._changed()
 
     def drain(self) -> None:
         """Take no new connections and end the streams of sessions; calls in flight go on."""
-        self._estate.sessions.close_streams()
+        if self._endpoint is not None:
+            self._endpoint.link.end_streams()
         if self._listener is not None:
             self._listener.stop_accepting()
 
     def abandon(self, reason: str) -> None:
         """End the calls in flight with an error."""
-        if self._link is not None:
-            self._link.close(reason)
+        if self._endpoint is not None:
+            self._endpoint.link.close(reason)
 
     def close(self, reason: str) -> None:
         """Stop serving; the server is not disturbed."""
-        self._estate.sessions.close_streams()
+        if self._endpoint is not None:
+            self._endpoint.link.end_streams()
         self.abandon(reason)
         if self._listener is not None:
             self._listener.close()
+
+    @property
+    def _link(self) -> Upstream | None:
+        return self._endpoint.link if self._endpoint is not None else None
 
     def _changed(self) -> None:
         state, reason, code = self._state()
@@ -116,6 +142,7 @@ class LiveRoute:
             error_code=code,
             protocol_version=link.handshake.version if link is not None else "",
             tools=link.tools if link is not None else (),
+            notes=link.notes if link is not None else (),
             port=self.route.port,
         )
         if report != self._report:
@@ -143,7 +170,7 @@ class LiveRoute:
         mcp: dict[str, object] = {"available": available, "protocol_version": self._report.protocol_version}
         if self._report.reason:
             mcp["error"] = self._report.reason
-        return status, {"status": word, "timestamp": stamp, "transport": "stdio", "mcp": mcp}
+        return status, {"status": word, "timestamp": stamp, "transport": self.route.transport, "mcp": mcp}
 
     def _complain(self, stage: str, error: str) -> None:
         self._estate.log.write("stage-failed", f"{stage} raised {error}")

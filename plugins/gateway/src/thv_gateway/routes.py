@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from secrets import token_bytes
 
 from thv_core.model.document import decode_document
+from thv_core.model.egress import CallInFlight
 from thv_core.model.route import Route, RouteReport, RouteSnapshot
+from thv_core.spi.egress import Egress
 from thv_core.spi.middleware import MiddlewareRecipe
 from thv_gateway.handshake import Handshakes
-from thv_gateway.link import Estate
 from thv_gateway.live import LiveRoute
+from thv_gateway.outlets import Outlets
 from thv_gateway.proxylog import ProxyLog
 from thv_gateway.sessions import Sessions
+from thv_gateway.upstream import Estate
 
 __all__ = ["RouteTable", "read_snapshot"]
 
@@ -37,6 +40,7 @@ class RouteTable:
 
     :param key: signs session ids.
     :param publish: called with each report of each route.
+    :param egress: returns the chosen egress, or raises what keeps it from working.
     """
 
     def __init__(
@@ -45,7 +49,9 @@ class RouteTable:
         key: bytes,
         recipes: Mapping[str, MiddlewareRecipe],
         publish: Callable[[RouteReport], None],
+        egress: Callable[[], Egress],
     ) -> None:
+        self.outlets = Outlets(egress, self._calls)
         self._handshakes = handshakes
         self._key = key
         self._recipes = recipes
@@ -70,6 +76,7 @@ class RouteTable:
         for workload in [name for name in self._live if name not in wanted]:
             self._live.pop(workload).close(f"{workload} was removed")
             del self._sessions[workload]
+        self.outlets.apply(snapshot.outlets)
         self._handshakes.retain(route.incarnation for route in snapshot.routes)
         # Ports that two workloads exchange are free only after the first pass.
         for workload, route in wanted.items():
@@ -92,6 +99,11 @@ class RouteTable:
         """Stop serving every route."""
         for live in self._live.values():
             live.close(_RESTARTING)
+        self.outlets.close()
+
+    def _calls(self, incarnation: str) -> Sequence[CallInFlight]:
+        live = [each for each in self._live.values() if each.route.incarnation == incarnation]
+        return live[0].in_flight() if live else ()
 
     def _retire(self, workload: str, route: Route) -> None:
         live = self._live.get(workload)
@@ -106,4 +118,4 @@ class RouteTable:
         sessions = self._sessions.setdefault(
             route.workload, Sessions(route.workload, self._key, token_bytes, time.time)
         )
-        return Estate(sessions, self._handshakes, ProxyLog(route.log), self._prefix)
+        return Estate(sessions, self._handshakes, self.outlets, ProxyLog(route.log), self._prefix)

@@ -6,10 +6,16 @@ Sources: MCP 2025-11-25, transports (Origin 403, Accept 406, session 400 and 404
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
+import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from thv_core.model.identity import LOCAL_USER
 from thv_core.model.message import Kind
+from thv_core.model.reach import canonical_host
+from thv_core.model.route import Route
 from thv_core.spi.middleware import Reply, Stage
 from thv_gateway.answers import INVALID_REQUEST, LEGACY_ERROR, SESSION_NOT_FOUND, refusal
 from thv_gateway.chain import Arrival, BuiltIn, Step
@@ -22,7 +28,9 @@ __all__ = ["MAX_BODY", "built_in_steps"]
 MAX_BODY = 8 * 1024 * 1024
 BODY_SECONDS = 30.0
 
-_LOOPBACK = (b"localhost", b"127.0.0.1", b"[::1]")
+_LOOPBACK = [b"localhost", b"127.0.0.1", b"[::1]"]
+_LONGEST_SESSION = 4096
+_VISIBLE = re.compile(rb"[\x21-\x7e]*")
 _SINGLE = frozenset({b"host", b"origin", b"content-type", b"mcp-session-id", b"mcp-protocol-version"})
 _METHODS = frozenset({"POST", "GET", "DELETE"})
 _ALLOW = ((b"allow", b"POST, GET, DELETE"),)
@@ -32,32 +40,45 @@ _EVENTS = frozenset({b"text/event-stream", b"text/*", b"*/*"})
 _VERSIONS = frozenset(version.encode() for version in LEGACY_VERSIONS)
 
 
-def built_in_steps(port: int, sessions: Sessions) -> list[Step]:
-    """Return the built-in stages of a listener on ``port``."""
-    return [OriginStage(port), HeadStage(), BodyLimitStage(), LocalUserStage(), ParseStage(), SessionStage(sessions)]
+def built_in_steps(route: Route, sessions: Sessions) -> list[Step]:
+    """Return the built-in stages of a route; the sessions of a server that speaks HTTP are its own."""
+    session = SessionStage(sessions) if route.transport == "stdio" else ServerSessionStage()
+    origin = OriginStage(route.port, route.allow_host)
+    return [origin, HeadStage(), BodyLimitStage(), LocalUserStage(), ParseStage(), session]
 
 
 class OriginStage(BuiltIn):
-    """Refuse web pages: ``Host`` must name loopback, and ``Origin``, when there is one, this very listener."""
+    """Refuse web pages: ``Host`` must be a name of ours, and ``Origin``, when there is one, this very listener.
+
+    :param allowed: the names, ``.suffix`` for all below it; those of loopback when there are none.
+    """
 
     stage = Stage.ORIGIN
 
-    def __init__(self, port: int) -> None:
-        suffix = b":%d" % port
-        self._hosts = frozenset(name + tail for name in _LOOPBACK for tail in (b"", suffix))
-        self._origins = frozenset(b"http://" + name + suffix for name in _LOOPBACK)
+    def __init__(self, port: int, allowed: Iterable[str] = ()) -> None:
+        names = [_written(name) for name in allowed] or _LOOPBACK
+        self._port = b":%d" % port
+        self._names = frozenset(name for name in names if not name.startswith(b"."))
+        self._suffixes = tuple(name for name in names if name.startswith(b"."))
 
     async def on_request(self, exchange: Arrival, /) -> Reply | None:
         """Answer 403 to a foreign host or origin, 400 to a header that is given twice."""
         fields = exchange.fields
         if len(fields) != len(exchange.headers) and _repeats(exchange):
             return refusal(400, INVALID_REQUEST, "A header is given more than once")
-        if fields.get(b"host", b"").lower() not in self._hosts:
+        if not self._is_ours(fields.get(b"host", b"").lower().removesuffix(self._port)):
             return refusal(403, INVALID_REQUEST, "Host not allowed")
         origin = fields.get(b"origin")
-        if origin is not None and origin.lower() not in self._origins:
+        if origin is not None and not self._is_own_origin(origin.lower()):
             return refusal(403, INVALID_REQUEST, "Origin not allowed")
         return None
+
+    def _is_ours(self, name: bytes) -> bool:
+        return name in self._names or (name.endswith(self._suffixes) and name not in self._suffixes)
+
+    def _is_own_origin(self, origin: bytes) -> bool:
+        name = origin.removeprefix(b"http://").removesuffix(self._port)
+        return origin == b"http://" + name + self._port and self._is_ours(name)
 
 
 class HeadStage(BuiltIn):
@@ -157,6 +178,30 @@ class SessionStage(BuiltIn):
         exchange.live = session
         exchange.session = session.id
         return None
+
+
+class ServerSessionStage(BuiltIn):
+    """Note the session that a client names to a server that keeps its sessions itself, and judges them."""
+
+    stage = Stage.PARSE
+
+    async def on_request(self, exchange: Arrival, /) -> Reply | None:
+        """Answer 400 to an id that is no visible ASCII."""
+        given = exchange.fields.get(b"mcp-session-id", b"")
+        if len(given) > _LONGEST_SESSION or not _VISIBLE.fullmatch(given):
+            return refusal(400, LEGACY_ERROR, "Mcp-Session-Id is not visible ASCII")
+        exchange.session = given.decode("ascii")
+        return None
+
+
+def _written(name: str) -> bytes:
+    """Return a name of ``allow_host`` as it is written in a ``Host`` header."""
+    below = "." if name.startswith((".", "*.")) else ""
+    bare = name.removeprefix("*").removeprefix(".").lower()
+    if ":" in bare:
+        with contextlib.suppress(ValueError):
+            bare = f"[{ipaddress.IPv6Address(bare.removeprefix('[').removesuffix(']'))}]"
+    return (below + (canonical_host(bare) or bare)).encode("ascii", "replace")
 
 
 async def _rest_of_body(exchange: Arrival) -> Reply | None:

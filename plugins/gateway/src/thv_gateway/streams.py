@@ -14,7 +14,7 @@ from thv_gateway.assembly import assemble
 from thv_gateway.chain import Receive, Send
 from thv_gateway.mailbox import Mailbox
 
-__all__ = ["EVENT_HEADERS", "close_on_disconnect", "pump"]
+__all__ = ["EVENT_HEADERS", "LAST", "WRITE_SECONDS", "as_event", "on_disconnect", "pump"]
 
 KEEPALIVE_SECONDS = 30.0
 WRITE_SECONDS = 30.0
@@ -25,7 +25,7 @@ EVENT_HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 
-_LAST = {"type": "http.response.body", "body": b"", "more_body": False}
+LAST = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 async def pump(
@@ -47,22 +47,27 @@ async def pump(
         while message is not None:
             answer = await outward(message)
             if answer is not None:
-                await _write(send, _event(answer))
+                await _write(send, as_event(answer))
             if message.kind is Kind.RESPONSE:
                 break
             message = await _next(mailbox, send)
         if mailbox.overflowed:
-            await _write(send, _event(failure(identifier, INTERNAL_ERROR, "The client reads too slowly")))
-        await send(dict(_LAST))
+            await _write(send, as_event(failure(identifier, INTERNAL_ERROR, "The client reads too slowly")))
+        await send(dict(LAST))
     except TimeoutError:
         return
 
 
-async def close_on_disconnect(receive: Receive, mailbox: Mailbox) -> None:
-    """Close the mailbox when the client goes away."""
+async def on_disconnect(receive: Receive, act: Callable[[], None]) -> None:
+    """Act when the client goes away."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    mailbox.close()
+    act()
+
+
+def as_event(message: Message) -> bytes:
+    """Return a message as one event."""
+    return b"event: message\r\ndata: " + assemble(message) + b"\r\n\r\n"
 
 
 async def _next(mailbox: Mailbox, send: Send) -> Message | None:
@@ -77,7 +82,3 @@ async def _next(mailbox: Mailbox, send: Send) -> Message | None:
 async def _write(send: Send, data: bytes) -> None:
     async with asyncio.timeout(WRITE_SECONDS):
         await send({"type": "http.response.body", "body": data, "more_body": True})
-
-
-def _event(message: Message) -> bytes:
-    return b"event: message\r\ndata: " + assemble(message) + b"\r\n\r\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from itertools import accumulate
 
 import msgspec
 
@@ -15,6 +16,9 @@ __all__ = ["list_tools"]
 
 MAX_PAGES = 100
 MAX_TOOLS = 10_000
+MAX_TEXT = 256 * 1024
+"""So many bytes the names have together, as they are reported to control."""
+
 SECONDS = 20.0
 
 
@@ -38,7 +42,8 @@ async def list_tools(ask: Ask) -> tuple[str, ...]:
     with contextlib.suppress(TimeoutError, msgspec.DecodeError):
         async with asyncio.timeout(SECONDS):
             await _collect(ask, names)
-    return tuple(names[:MAX_TOOLS])
+    sizes = accumulate(len(msgspec.json.encode(name)) + 1 for name in names)
+    return tuple(name for name, size in zip(names[:MAX_TOOLS], sizes, strict=False) if size <= MAX_TEXT)
 
 
 async def _collect(ask: Ask, names: list[str]) -> None:

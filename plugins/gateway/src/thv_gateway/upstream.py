@@ -1,165 +1,97 @@
-"""One end of a server's standard streams: two FIFOs, opened non-blocking, framed by newlines.
-
-The server holds both FIFOs open for reading and writing, so it never sees end-of-file and outlives this process;
-we see end-of-file on its standard output, or EPIPE, when it is gone.
-"""
+"""What a route asks of whatever its server speaks: one seam for pipes and for HTTP."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import fcntl
-import os
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-__all__ = ["MAX_LINE", "MAX_WAITING", "Locked", "Pipe", "ServerAbsent"]
+from thv_core.model.egress import CallInFlight
+from thv_core.model.route import Route, RouteState
+from thv_core.spi.middleware import Reply
+from thv_gateway.chain import Arrival, Chain, Send
+from thv_gateway.handshake import Handshake, Handshakes
+from thv_gateway.outlets import Outlets
+from thv_gateway.proxylog import ProxyLog
+from thv_gateway.sessions import Sessions
 
-MAX_LINE = 32 * 1024 * 1024
-MAX_WAITING = 4 * 1024 * 1024
-"""So many bytes may wait for the server to read before new calls are refused; one line always fits."""
-
-PIPE_SIZE = 256 * 1024
-"""Not the possible 1 MiB: an ordinary user has 64 MiB of pipe buffers for all his processes together."""
-
-_CHUNK = 64 * 1024
-"""Read in one turn of the loop; the streams of the clients then get their turn before more is read."""
+__all__ = ["Endpoint", "Estate", "Flow", "Upstream"]
 
 
-class Locked(Exception):
-    """Another process reads this server's standard output."""
+@dataclass(frozen=True)
+class Estate:
+    """What a route keeps across the incarnations of its server; ``prefix`` begins every id of this process."""
+
+    sessions: Sessions
+    handshakes: Handshakes
+    outlets: Outlets
+    log: ProxyLog
+    prefix: str
 
 
-class ServerAbsent(Exception):
-    """Nobody has the other end of the FIFOs open, or they do not exist."""
-
-
-class Pipe:
-    """A connection to one server process.
-
-    :param on_line: called with each line of standard output, without its newline.
-    :param on_end: called once when the server is gone, with a word: ``closed`` or ``line-too-long``.
-    """
-
-    def __init__(self, on_line: Callable[[bytes], None], on_end: Callable[[str], None]) -> None:
-        self._on_line = on_line
-        self._on_end = on_end
-        self._loop = asyncio.get_running_loop()
-        self._lock = self._stdin = self._stdout = -1
-        self._held: list[bytes] = []
-        self._held_size = 0
-        self._waiting: deque[bytes] = deque()
-        self._waiting_size = 0
-        self._scheduled = False
-        self._watching = False
-
-    def open(self, stdin: str, stdout: str, lock: str) -> None:
-        """Take the lock, open both FIFOs and begin to read.
-
-        :raises Locked: when another process holds the lock; try again.
-        :raises ServerAbsent: when the server is not there.
-        """
-        try:
-            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Standard input first: without a reader this fails at once, which is how a dead server is recognised.
-            self._stdin = os.open(stdin, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._stdout = os.open(stdout, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except BlockingIOError:
-            self.close()
-            raise Locked(lock) from None
-        except OSError as error:
-            self.close()
-            raise ServerAbsent(os.strerror(error.errno or 0)) from None
-        for descriptor in (self._stdin, self._stdout):
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-        self._loop.add_reader(self._stdout, self._readable)
+class Upstream(Protocol):
+    """One incarnation of a server; ``state`` goes from starting to ready or failed, and from ready to gone."""
 
     @property
-    def congested(self) -> bool:
-        """Whether so much waits for the server already that a new call has to be refused."""
-        return self._waiting_size > MAX_WAITING
+    def state(self) -> RouteState:
+        """How far it is."""
+        ...
 
-    def write(self, line: bytes) -> None:
-        """Send a line; what is written in one turn of the loop goes out in one system call."""
-        if self._stdin < 0:
-            return
-        self._waiting.append(line)
-        self._waiting.append(b"\n")
-        self._waiting_size += len(line) + 1
-        if not (self._scheduled or self._watching):
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+    @property
+    def reason(self) -> str:
+        """Why it failed or is gone, as a sentence."""
+        ...
 
-    def close(self) -> None:
-        """Let go of the server without disturbing it."""
-        if self._stdout >= 0:
-            self._loop.remove_reader(self._stdout)
-        if self._watching:
-            self._loop.remove_writer(self._stdin)
-            self._watching = False
-        for descriptor in (self._stdin, self._stdout, self._lock):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._lock = self._stdin = self._stdout = -1
-        self._waiting.clear()
-        self._waiting_size = 0
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The names of its tools."""
+        ...
 
-    def _flush(self) -> None:
-        self._scheduled = False
-        while self._waiting and self._stdin >= 0:
-            data = self._waiting.popleft() if len(self._waiting) == 1 else b"".join(self._waiting)
-            self._waiting.clear()
-            try:
-                sent = os.write(self._stdin, data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self._end("closed")
-                return
-            self._waiting_size -= sent
-            if sent < len(data):
-                self._waiting.append(data[sent:])
-                self._watch(wanted=True)
-                return
-        self._watch(wanted=False)
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know."""
+        ...
 
-    def _watch(self, *, wanted: bool) -> None:
-        if wanted and not self._watching:
-            self._loop.add_writer(self._stdin, self._flush)
-        elif self._watching and not wanted and self._stdin >= 0:
-            self._loop.remove_writer(self._stdin)
-        self._watching = wanted
+    @property
+    def handshake(self) -> Handshake:
+        """What it said of itself."""
+        ...
 
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._stdout, _CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            self._feed(data)
-        else:
-            self._end("closed")
+    def in_flight(self) -> Sequence[CallInFlight]:
+        """Return the first calls that it has not answered."""
+        ...
 
-    def _feed(self, data: bytes) -> None:
-        *lines, tail = data.split(b"\n")
-        if lines and self._held:
-            lines[0] = b"".join(self._held) + lines[0]
-            self._held.clear()
-            self._held_size = 0
-        for line in lines:
-            if self._stdout >= 0:
-                self._on_line(line)
-        if tail:
-            self._held.append(tail)
-            self._held_size += len(tail)
-            if self._held_size > MAX_LINE:
-                self._end("line-too-long")
+    def end_streams(self) -> None:
+        """End the streams of sessions; calls go on."""
+        ...
 
-    def _end(self, word: str) -> None:
-        if self._stdout >= 0:
-            self.close()
-            self._on_end(word)
+    def close(self, reason: str) -> None:
+        """Let go of the server without disturbing it; calls in flight end with an error."""
+        ...
+
+
+class Flow(Protocol):
+    """An answer that comes in pieces."""
+
+    async def flow(self, arrival: Arrival, chain: Chain, send: Send) -> None:
+        """Send the whole answer, head included, with every message through the chain."""
+        ...
+
+
+class Endpoint(Protocol):
+    """Answers the requests of one route."""
+
+    chain: Chain
+
+    @property
+    def link(self) -> Upstream:
+        """The current incarnation."""
+        ...
+
+    async def answer(self, arrival: Arrival) -> Reply | Flow:
+        """Answer a request that passed every stage."""
+        ...
+
+    def follow(self, route: Route) -> None:
+        """Switch to another incarnation."""
+        ...

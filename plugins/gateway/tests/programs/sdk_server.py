@@ -1,6 +1,7 @@
 """A server on the real MCP SDK: progress, logging, sampling, elicitation."""
 
 import asyncio
+import sys
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
@@ -42,4 +43,9 @@ async def think(ctx: Context) -> str:
 
 
 if __name__ == "__main__":
-    server.run("stdio")
+    if len(sys.argv) > 1:
+        sys.stderr.write(f"http://127.0.0.1:{sys.argv[1]}/mcp\n")
+        sys.stderr.flush()
+        server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+    else:
+        server.run("stdio")

@@ -1,5 +1,5 @@
-"""Prepare MCP servers from packages of PyPI (``uvx://``) as read-only roots.
+"""Prepare MCP servers from packages of PyPI (``uvx://``) and npm (``npx://``) as read-only roots.
 
-What asks the index, installs wheels and keeps the prepared roots belongs here. Running a root, and code of any
-package, may not.
+What keeps roots, asks an index over HTTP or starts a program belongs here; what only one index knows lies in a package
+of its own. Running a root may not, nor code of any package outside of a workshop.
 """

@@ -1,11 +1,12 @@
-"""Whose certificates uv accepts: what the user named, otherwise what the system trusts."""
+"""Whose certificates are accepted: what the user named, otherwise what the system trusts."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["SYSTEM_STORES", "trust"]
+__all__ = ["SYSTEM_STORES", "certificates", "trust"]
 
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -17,6 +18,8 @@ SYSTEM_STORES = (
 """Where systems keep the certificates that they trust: Debian, Fedora and its older kin, SUSE, Alpine and macOS."""
 
 _CHOSEN = ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS")
+_FILES = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
+_LONGEST_STORE = 8 * 1024 * 1024
 
 
 def trust(environment: Mapping[str, str], stores: Iterable[str] = SYSTEM_STORES) -> dict[str, str]:
@@ -26,6 +29,19 @@ def trust(environment: Mapping[str, str], stores: Iterable[str] = SYSTEM_STORES)
     """
     chosen = any(environment.get(name) for name in _CHOSEN)
     return {} if chosen or not any(map(_has_content, stores)) else {"UV_SYSTEM_CERTS": "1"}
+
+
+def certificates(environment: Mapping[str, str], stores: Iterable[str] = SYSTEM_STORES) -> bytes:
+    """Return the certificates to trust in PEM form: those of the user's files, else those of the system, else none."""
+    chosen = list(dict.fromkeys(environment[name] for name in _FILES if environment.get(name)))
+    named = b"\n".join(_content(store) for store in chosen)
+    return named if named.strip() else next((_content(store) for store in stores if _has_content(store)), b"")
+
+
+def _content(store: str) -> bytes:
+    with contextlib.suppress(OSError), Path(store).open("rb") as file:
+        return file.read(_LONGEST_STORE)
+    return b""
 
 
 def _has_content(store: str) -> bool:

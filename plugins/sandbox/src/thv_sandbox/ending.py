@@ -7,6 +7,7 @@ import os
 import signal
 import time
 
+from thv_sandbox import cgroups
 from thv_sandbox.instances import DeploymentFiles, Instance
 from thv_sandbox.processes import (
     ProcessIdentity,
@@ -68,14 +69,23 @@ def abort(files: DeploymentFiles) -> None:
     """
     deadline = time.monotonic() + KILL_SECONDS
     instance = files.read()
-    if instance is not None and instance.boot == boot_identity():
+    if instance is None:
+        _kill_all(_unrecorded(files), deadline)
+    elif instance.boot == boot_identity():
         _kill_all((instance.server, instance.monitor), deadline)
     while _held(files) and time.monotonic() < deadline:
         _kill_all(holders(files.gate), deadline)
         time.sleep(_INTERVAL)
     # The gate is the only way to find what cannot be killed now, so it stays until that is gone.
     if not _held(files):
+        cgroups.remove(files.control_groups())
         files.delete()
+
+
+def _unrecorded(files: DeploymentFiles) -> tuple[ProcessIdentity, ...]:
+    """Return the first process of a sandbox whose record is gone or cannot be read: it still writes the log."""
+    pid = files.child_pid()
+    return tuple(each for each in holders(files.log) if each.pid == pid) if pid else ()
 
 
 def _kill_all(processes: tuple[ProcessIdentity, ...], deadline: float) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from thv_core.errors import InvalidRequest, StartFailed
 from thv_core.model.plan import DeploymentPlan
 from thv_core.model.profile import Grant
-from thv_sandbox.view import check_targets, within
+from thv_sandbox.targets import check_targets, within
 
 __all__ = ["check_grants", "opened_source"]
 
@@ -33,31 +33,36 @@ def check_grants(plan: DeploymentPlan, forbidden: Iterable[Path]) -> None:
     check_targets(plan)
     for path in (plan.root.path, *plan.root.view):
         _check_present(path)
+    for path in plan.workspaces:
+        with opened_source(path):
+            _check_kernel(path)
     ours = tuple(forbidden)
     for grant in plan.grants:
-        with opened_source(grant):
-            _check_kernel(grant)
+        with opened_source(grant.source):
+            _check_kernel(grant.source)
             _check_ours(grant, ours)
             _check_package(grant, plan)
             _check_parents(grant, plan.grants)
 
 
 @contextmanager
-def opened_source(grant: Grant) -> Generator[int]:
-    """Hold the source of a grant open (``O_PATH``): what its path names now, and what nobody can exchange any more.
+def opened_source(source: str, *, linked: bool = False) -> Generator[int]:
+    """Hold the source of a mount open (``O_PATH``): what its path names now, and what nobody can exchange any more.
 
+    :param linked: whether its path may hold links, as that of an interpreter does.
     :raises StartFailed: when it cannot be opened, or its path holds a link.
     """
     try:
-        descriptor = os.open(grant.source, os.O_PATH | os.O_CLOEXEC)
+        descriptor = os.open(source, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
         raise StartFailed(
-            f"the server is granted {grant.source}, which cannot be opened",
+            f"the server is granted {source}, which cannot be opened",
             evidence=[str(error)],
             hint="Create it first, or grant a path that you can open.",
         ) from error
     try:
-        _check_real(grant.source, descriptor)
+        if not linked:
+            _check_real(source, descriptor)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -84,11 +89,11 @@ def _check_present(path: str) -> None:
         ) from error
 
 
-def _check_kernel(grant: Grant) -> None:
+def _check_kernel(source: str) -> None:
     for folder in _KERNEL:
-        if within(grant.source, folder):
+        if within(source, folder):
             raise InvalidRequest(
-                f"a grant of {grant.source} would show the server the kernel's own files of this machine",
+                f"a grant of {source} would show the server the kernel's own files of this machine",
                 hint="The sandbox has a /proc and a /dev of its own.",
             )
 

@@ -10,8 +10,10 @@ import fcntl
 import json
 import os
 import shutil
+import threading
 import time
-from collections.abc import Generator, Iterator
+import zlib
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +26,16 @@ from thv_core.model.plan import Deployment
 from thv_core.spi.runtimes import Stdio
 from thv_sandbox.processes import ProcessIdentity
 
-__all__ = ["DeploymentFiles", "Instance", "Instances"]
+__all__ = ["ALONE_SECONDS", "DeploymentFiles", "Instance", "Instances"]
+
+ALONE_SECONDS = 2.0
+"""How long the lock of the whole state is waited for, which nobody needs for more than a moment."""
 
 _LOCK = "lock"
 _STATUS_LIMIT = 64 * 1024
 _LOCK_INTERVAL = 0.005
+_OURS = 0o600
+_NOTING = threading.Lock()
 
 
 class Instance(Document, frozen=True, kw_only=True):
@@ -36,6 +43,8 @@ class Instance(Document, frozen=True, kw_only=True):
 
     ``server`` is the first process inside, whose end ends all the others; ``monitor`` is the bubblewrap outside, which
     records the exit code. Both are identities within the boot ``boot``. ``started`` is set after the release.
+    ``memory`` is its limit in bytes, enforced by the control group ``group`` or, when ``watched``, by looking, also at
+    the ``folders`` of its view that lie in memory. ``limits`` says of each limit how it is enforced.
     """
 
     deployment: Deployment
@@ -44,6 +53,11 @@ class Instance(Document, frozen=True, kw_only=True):
     monitor: ProcessIdentity
     started_at: float
     started: bool = False
+    memory: int = 0
+    watched: bool = False
+    folders: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,9 +107,30 @@ class DeploymentFiles:
         return self.directory / "reader.lock"
 
     @property
+    def account(self) -> Path:
+        """The uid as which the server runs."""
+        return self.directory / "uid"
+
+    @property
+    def groups(self) -> Path:
+        """The folders of its control groups, one a line, written before they are made."""
+        return self.directory / "cgroups"
+
+    @property
+    def slowed(self) -> Path:
+        """A mark that exists while the server's processes are stopped because they flood the log."""
+        return self.directory / "slowed"
+
+    @property
     def stdio(self) -> Stdio:
         """The paths that the gateway needs."""
         return Stdio(stdin=str(self.stdin), stdout=str(self.stdout), lock=str(self.reader_lock))
+
+    @property
+    def group_name(self) -> str:
+        """The name of its control groups, which no deployment in another state directory has."""
+        workload, generation = self.directory.parts[-2:]
+        return f"{workload}.{generation}-{zlib.crc32(os.fsencode(self.directory)):08x}"
 
     def create(self) -> None:
         """Create the directory (0700), the FIFOs and the files (0600)."""
@@ -107,10 +142,7 @@ class DeploymentFiles:
 
     def write(self, instance: Instance) -> None:
         """Replace the instance file atomically."""
-        fresh = self.instance.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(encode_document(instance))
-        fresh.replace(self.instance)
+        self._put(self.instance, encode_document(instance))
 
     def read(self) -> Instance | None:
         """Return the instance, or ``None`` when the start did not get that far."""
@@ -118,6 +150,61 @@ class DeploymentFiles:
             return decode_document(self.instance.read_bytes(), Instance, str(self.instance))
         except (OSError, InvalidDocument):
             return None
+
+    def give_streams(self, uid: int, gid: int) -> None:
+        """Let the server's user open its own standard streams again, as programs do by ``/dev/stderr``."""
+        if uid != os.getuid():
+            for path in (self.stdin, self.stdout, self.log):
+                os.chown(path, uid, gid)
+
+    def reclaim(self) -> None:
+        """Take back the modes of what the server holds open, and could have closed to us."""
+        for path in (self.stdin, self.stdout, self.log):
+            with suppress(OSError):
+                if path.stat().st_mode & 0o777 != _OURS:
+                    path.chmod(_OURS)
+
+    def record_account(self, uid: int) -> None:
+        """Keep the uid of the server."""
+        self._put(self.account, str(uid).encode())
+
+    def record_groups(self, folders: Iterable[Path]) -> None:
+        """Keep which control groups are about to be made."""
+        self._put(self.groups, "\n".join(map(str, folders)).encode())
+
+    def control_groups(self) -> tuple[Path, ...]:
+        """Return the control groups that were made, or nearly."""
+        with suppress(OSError):
+            return tuple(Path(line) for line in self.groups.read_text().splitlines())
+        return ()
+
+    def note(self, subject: str, sentence: str) -> None:
+        """Keep what the user should know; a later sentence about the same subject takes its place."""
+        with _NOTING:
+            found = self._noted()
+            if found.get(subject) != sentence:
+                self._put(self._notes, json.dumps(found | {subject: sentence}).encode())
+
+    def notes(self) -> tuple[str, ...]:
+        """Return every note."""
+        return tuple(self._noted().values())
+
+    @property
+    def _notes(self) -> Path:
+        return self.directory / "notes.json"
+
+    def _noted(self) -> dict[str, str]:
+        with suppress(OSError, ValueError):
+            return cast("dict[str, str]", json.loads(self._notes.read_bytes()))
+        return {}
+
+    def _put(self, file: Path, content: bytes) -> None:
+        fresh = file.with_suffix(".fresh")
+        # A directory that was deleted meanwhile needs no record any more.
+        with suppress(FileNotFoundError):
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(content)
+            fresh.replace(file)
 
     def child_pid(self) -> int:
         """Return the pid of the first process inside that bubblewrap reported, or 0."""
@@ -162,6 +249,39 @@ class Instances:
             for generation in sorted(generations):
                 with suppress(InvalidRequest):
                     yield Deployment(workload=valid_name(workload), generation=generation)
+
+    def accounts(self) -> Iterator[tuple[str, int]]:
+        """Yield the workload and the recorded uid of every deployment."""
+        for deployment in self.deployments():
+            with suppress(OSError, ValueError):
+                yield deployment.workload, int(self.files(deployment).account.read_text())
+
+    def identity_of(self, workload: str) -> Path:
+        """Return what no other workload on this machine is called."""
+        return self._state / workload
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Hold the lock of the whole state, for a choice that depends on all deployments.
+
+        :raises TimedOut: when another process holds it for too long.
+        """
+        descriptor = os.open(self._state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        deadline = time.monotonic() + ALONE_SECONDS
+        try:
+            while not _acquired(descriptor, self._state):
+                if time.monotonic() >= deadline:
+                    raise TimedOut("another process is busy with the sandboxes", hint="Try again in a moment.")
+                time.sleep(_LOCK_INTERVAL)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def abandoned(self, group_name: str) -> bool:
+        """Tell whether a control group is one of a deployment here that no longer exists."""
+        workload, _, generation = group_name.rpartition("-")[0].rpartition(".")
+        files = DeploymentFiles(self._state / workload / generation)
+        return bool(workload) and files.group_name == group_name and not files.directory.exists()
 
     def tidy(self) -> None:
         """Delete the folders of workloads without any deployment, unless somebody is about to start one."""

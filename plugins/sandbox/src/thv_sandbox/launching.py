@@ -1,4 +1,4 @@
-"""The start of one sandbox: blocked, identified, recorded, and only then released.
+"""The start of one sandbox: held, identified, limited, recorded, connected, and only then released.
 
 Whoever dies between two of these steps leaves a sandbox that nobody will ever release: it waits on a FIFO that it holds
 open itself, so the end of its starter is no end-of-file (a pipe would start the server then). It is found and killed by
@@ -8,144 +8,177 @@ open itself, so the end of its starter is no end-of-file (a pipe would start the
 from __future__ import annotations
 
 import os
-import resource
-import subprocess
 import time
-from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
 from thv_core.errors import StartFailed
+from thv_core.model.network import Namespace
 from thv_core.model.plan import DeploymentPlan
-from thv_sandbox.descriptors import memory_file, opened
+from thv_sandbox import cgroups, limits
+from thv_sandbox.accounts import Account, Accounts, check_access, own_folders
+from thv_sandbox.apart import acting_as
+from thv_sandbox.binary import Bubblewrap
+from thv_sandbox.descriptors import opened
 from thv_sandbox.ending import abort, kill
-from thv_sandbox.grants import opened_source
 from thv_sandbox.instances import DeploymentFiles, Instance
 from thv_sandbox.logs import last_lines
 from thv_sandbox.processes import ProcessIdentity, alive, boot_identity, children, command_name, identity, reap
-from thv_sandbox.view import Host, arguments, data_files
+from thv_sandbox.seccomp import filter_program
+from thv_sandbox.spawning import Order, spawn
+from thv_sandbox.targets import memory_folders
 
 __all__ = ["START_SECONDS", "Launch", "launch"]
 
 START_SECONDS = 15.0
-"""How long one start may wait: for what an interrupted one left, for the sandbox, and for the command, in all."""
+"""How long one start may wait: for what an interrupted one left, for the sandbox, and for the command, in all.
+
+What ``connect`` takes comes on top.
+"""
 
 _INTERVAL = 0.002
 _EVIDENCE_LINES = 10
 _PROGRAM = "bwrap"
-_LIMITS = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 1024}
 
 
 @dataclass(frozen=True)
 class Launch:
     """Everything that one start needs.
 
-    ``environment`` is the whole one of the server, ``program`` is the path of bubblewrap, ``seccomp`` is the filter
-    program.
+    ``environment`` is the whole one of the server, ``architecture`` is the machine as the kernel names it.
     """
 
     plan: DeploymentPlan
-    host: Host
+    accounts: Accounts
     environment: Mapping[str, str] = field(repr=False)
-    program: str
-    seccomp: bytes = field(repr=False)
+    certificates: bytes = field(repr=False)
+    program: Bubblewrap
+    architecture: str
 
 
 @dataclass(frozen=True)
-class _Descriptors:
-    """What is open during a start.
+class _Ground:
+    """What is ready before a sandbox is made: its account, its control groups, and how each limit is enforced."""
 
-    ``data`` maps the paths of small files in the view to their content, ``sources`` the targets of grants to what is
-    bound there.
-    """
-
-    stdin: int
-    stdout: int
-    stderr: int
-    gate: int
-    status: int
-    seccomp: int
-    data: Mapping[str, int]
-    sources: Mapping[str, int]
-
-    @property
-    def passed(self) -> tuple[int, ...]:
-        """Those that bubblewrap inherits beside its standard streams, and closes before the server runs."""
-        return (self.gate, self.status, self.seccomp, *self.data.values(), *self.sources.values())
+    account: Account
+    groups: Mapping[str, Path]
+    enforced: limits.Enforcement
 
 
-def launch(start: Launch, files: DeploymentFiles) -> Instance:
+def launch(start: Launch, files: DeploymentFiles, connect: Callable[[Namespace], None]) -> Instance:
     """Start the server and return once it executes, clearing first what an interrupted start of it left.
 
     The caller holds the lock of the workload.
 
+    :param connect: called while the server is held, if it reaches out or has a port; what it raises comes through.
     :raises StartFailed: when bubblewrap or the command could not be started; nothing is left then.
     """
     deadline = time.monotonic() + START_SECONDS
     abort(files)
     try:
-        files.create()
-        with _open(start, files) as descriptors:
-            instance = _released(start, files, descriptors, deadline)
-        _await_execution(instance, files, deadline)
-    except (OSError, ValueError) as error:
-        abort(files)
-        raise StartFailed(f"the sandbox could not be started: {error}") from error
+        with _failures():
+            files.create()
+            ground = _prepared(start, files)
+        with opened(files.gate, os.O_RDWR) as gate:
+            with _failures():
+                held = _held(start, files, ground, deadline)
+            if start.plan.network.reaches_out or start.plan.port:
+                # Whoever connects has time limits of its own.
+                deadline += _connect(held, files, connect)
+            with _failures():
+                instance = _released(held, files, gate)
+        with _failures():
+            _await_execution(instance, files, deadline)
     except BaseException:
         abort(files)
         raise
     return instance
 
 
-def _released(start: Launch, files: DeploymentFiles, descriptors: _Descriptors, deadline: float) -> Instance:
-    monitor = _spawn(start, descriptors)
+@contextmanager
+def _failures() -> Generator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RecursionError) as error:
+        raise StartFailed(f"the sandbox could not be started: {error}") from error
+
+
+def _prepared(start: Launch, files: DeploymentFiles) -> _Ground:
+    plan = start.plan
+    account = start.accounts.assigned(plan, files)
+    check_access(plan, account)
+    own_folders(plan.workspaces, account)
+    files.give_streams(account.uid, account.gid)
+    places = cgroups.here()
+    files.record_groups({place / files.group_name for place, _ in places.values()})
+    groups = cgroups.limited(places, files.group_name, plan.limits)
+    enforced = limits.enforcement(plan.limits, groups, os.cpu_count() or 1)
+    limits.check_required(plan, enforced)
+    return _Ground(account=account, groups=groups, enforced=enforced)
+
+
+def _held(start: Launch, files: DeploymentFiles, ground: _Ground, deadline: float) -> Instance:
+    monitor = _spawn(start, files, ground)
     try:
         server = _reported_server(monitor, files, deadline)
     except StartFailed:
         kill(monitor)
         reap(monitor)
         raise
-    _limit(server)
+    try:
+        _limit(start.plan, server, ground)
+    except ProcessLookupError as error:
+        raise _failure("the sandbox did not start", files) from error
     instance = Instance(
         deployment=start.plan.deployment,
         boot=boot_identity(),
         server=server,
         monitor=monitor,
         started_at=time.time(),
+        memory=start.plan.limits.memory,
+        watched="memory" not in ground.groups,
+        folders=tuple(memory_folders(start.plan)),
+        limits=ground.enforced.words,
+        group=str(ground.groups.get("memory", "")),
     )
     files.write(instance)
-    os.write(descriptors.gate, b"\n")
-    started = msgspec.structs.replace(instance, started=True)
+    return instance
+
+
+def _connect(held: Instance, files: DeploymentFiles, connect: Callable[[Namespace], None]) -> float:
+    """Call ``connect`` and return how many seconds that took."""
+    before = time.monotonic()
+    try:
+        connect(Namespace(pid=held.server.pid, start=held.server.start))
+    except Exception as error:
+        if alive(held.server):
+            raise
+        # Bubblewrap failed meanwhile, and what it said tells more than that its namespace is gone.
+        raise _failure("the sandbox did not start", files) from error
+    return time.monotonic() - before
+
+
+def _released(held: Instance, files: DeploymentFiles, gate: int) -> Instance:
+    os.write(gate, b"\n")
+    started = msgspec.structs.replace(held, started=True)
     files.write(started)
     return started
 
 
-def _spawn(start: Launch, descriptors: _Descriptors) -> ProcessIdentity:
-    process = subprocess.Popen(
-        _command(start, descriptors),
-        stdin=descriptors.stdin,
-        stdout=descriptors.stdout,
-        stderr=descriptors.stderr,
-        pass_fds=descriptors.passed,
-        env=start.environment,
-        cwd="/",
-        start_new_session=True,
+def _spawn(start: Launch, files: DeploymentFiles, ground: _Ground) -> ProcessIdentity:
+    order = Order(
+        plan=start.plan,
+        account=ground.account,
+        environment=start.environment,
+        certificates=start.certificates,
+        program=start.program,
+        seccomp=filter_program(start.architecture, watched="memory" not in ground.groups),
     )
-    # It outlives us, and whoever comes back has no such object: children are buried by their pid alone.
-    process.returncode = 0
-    return identity(process.pid) or ProcessIdentity(pid=process.pid, start=0)
-
-
-def _command(start: Launch, descriptors: _Descriptors) -> list[str]:
-    return [
-        start.program,
-        *arguments(start.plan, start.host, descriptors.data, descriptors.sources),
-        *("--seccomp", str(descriptors.seccomp), "--json-status-fd", str(descriptors.status)),
-        *("--block-fd", str(descriptors.gate), "--"),
-        *start.plan.command,
-    ]
+    return spawn(order, files)
 
 
 def _reported_server(monitor: ProcessIdentity, files: DeploymentFiles, deadline: float) -> ProcessIdentity:
@@ -160,11 +193,14 @@ def _reported_server(monitor: ProcessIdentity, files: DeploymentFiles, deadline:
     raise _failure("the sandbox did not start", files)
 
 
-def _limit(server: ProcessIdentity) -> None:
-    for limit, wanted in _LIMITS.items():
-        _, ceiling = resource.prlimit(server.pid, limit)
-        bound = wanted if ceiling == resource.RLIM_INFINITY else min(wanted, ceiling)
-        resource.prlimit(server.pid, limit, (bound, bound))
+def _limit(plan: DeploymentPlan, server: ProcessIdentity, ground: _Ground) -> None:
+    try:
+        limits.apply(server.pid, plan.limits, ground.groups)
+    except PermissionError:
+        # Only when it must be: whoever has that account could meanwhile signal the thread, and with it this process.
+        acting_as(ground.account, lambda: limits.apply(server.pid, plan.limits, ground.groups))
+    limits.prefer(server.pid)
+    cgroups.attach(ground.groups, server.pid)
 
 
 def _await_execution(instance: Instance, files: DeploymentFiles, deadline: float) -> None:
@@ -186,21 +222,3 @@ def _executes(process: ProcessIdentity) -> bool:
 
 def _failure(message: str, files: DeploymentFiles) -> StartFailed:
     return StartFailed(message, evidence=last_lines(files.log, _EVIDENCE_LINES))
-
-
-@contextmanager
-def _open(start: Launch, files: DeploymentFiles) -> Generator[_Descriptors]:
-    with ExitStack() as stack:
-        yield _Descriptors(
-            stdin=stack.enter_context(opened(files.stdin, os.O_RDWR)),
-            stdout=stack.enter_context(opened(files.stdout, os.O_RDWR)),
-            stderr=stack.enter_context(opened(files.log, os.O_WRONLY | os.O_APPEND)),
-            gate=stack.enter_context(opened(files.gate, os.O_RDWR)),
-            status=stack.enter_context(opened(files.status, os.O_WRONLY | os.O_APPEND)),
-            seccomp=stack.enter_context(memory_file(start.seccomp)),
-            data={
-                path: stack.enter_context(memory_file(content))
-                for path, content in data_files(start.plan, start.host).items()
-            },
-            sources={grant.target: stack.enter_context(opened_source(grant)) for grant in start.plan.grants},
-        )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from thv_sandbox.instances import DeploymentFiles
 
@@ -25,16 +25,24 @@ _INTERVAL = 0.1
 def shorten(files: DeploymentFiles, limit: int = LOG_LIMIT) -> None:
     """Move the log aside once it is longer than ``limit`` bytes; what is written in that instant is lost.
 
-    Of a log that outgrew even twice the limit since the last look, only so much of its end is kept.
+    Of a log that outgrew even twice the limit since the last look, only so much of its end is kept. No more is copied
+    than there was at first: a server may write faster than that.
     """
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         size = files.log.stat().st_size
         if size > limit:
+            files.reclaim()
             files.older_log.touch(mode=0o600)
             with files.log.open("rb") as log, files.older_log.open("wb") as older:
                 log.seek(size - limit if size > 2 * limit else 0)
-                shutil.copyfileobj(log, older)
+                _copy(log, older, size - log.tell())
             os.truncate(files.log, 0)
+
+
+def _copy(source: BinaryIO, target: BinaryIO, count: int) -> None:
+    while count > 0 and (block := source.read(min(_BLOCK, count))):
+        target.write(block)
+        count -= len(block)
 
 
 def last_lines(path: Path, count: int) -> list[str]:

@@ -8,10 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from thv_core.errors import RuntimeUnavailable
+from thv_sandbox.accounts import Account
 from thv_sandbox.binary import Bubblewrap, chosen
 from thv_sandbox.descriptors import memory_file
 from thv_sandbox.hints import Machine, hint, parsed_os_release
 from thv_sandbox.seccomp import filter_program
+from thv_sandbox.spawning import carried
+from thv_sandbox.staging import Stage, on_a_stage
 from thv_sandbox.view import ISOLATION
 
 __all__ = ["installed", "look", "trial"]
@@ -38,14 +41,17 @@ def installed(search_path: str, architecture: str) -> Bubblewrap:
         raise RuntimeUnavailable(error.message, evidence=error.evidence, hint=advice) from error
 
 
-def trial(bubblewrap: Bubblewrap, architecture: str) -> None:
-    """Run ``true`` in a sandbox.
+def trial(bubblewrap: Bubblewrap, architecture: str, account: Account) -> None:
+    """Run ``true`` in a sandbox, as the account that servers would have.
 
     :raises RuntimeUnavailable: with what bubblewrap said, and a hint that fits this machine.
     """
     with memory_file(filter_program(architecture)) as seccomp:
-        command = [bubblewrap.path, *ISOLATION, "--seccomp", str(seccomp), *_TRIAL]
-        complaint = _complaint(command, seccomp)
+        options = [*ISOLATION, "--seccomp", str(seccomp), *_TRIAL]
+        if account.foreign:
+            complaint = on_a_stage(lambda stage: _staged_complaint(bubblewrap, options, (seccomp, account), stage))
+        else:
+            complaint = _complaint([bubblewrap.path, *options], seccomp, account)
     if complaint:
         raise RuntimeUnavailable(
             "this machine refuses the sandbox",
@@ -69,7 +75,13 @@ def _settings() -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _complaint(command: list[str], descriptor: int) -> str:
+def _staged_complaint(bubblewrap: Bubblewrap, options: list[str], run: tuple[int, Account], stage: Stage) -> str:
+    with carried(bubblewrap) as (carriage, program):
+        stage.place(carriage)
+    return _complaint([program, *options], *run)
+
+
+def _complaint(command: list[str], descriptor: int, account: Account) -> str:
     environment: Mapping[str, str] = {"PATH": "/usr/bin:/bin"}
     try:
         done = subprocess.run(
@@ -80,6 +92,10 @@ def _complaint(command: list[str], descriptor: int) -> str:
             pass_fds=(descriptor,),
             timeout=_SECONDS,
             check=False,
+            cwd="/",
+            user=account.user,
+            group=account.group,
+            extra_groups=account.groups,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)

@@ -20,10 +20,12 @@ __all__ = [
     "boot_identity",
     "children",
     "command_name",
+    "descendants",
     "holders",
     "identity",
     "reap",
     "send_signal",
+    "send_signal_within",
     "wait_for_end",
 ]
 
@@ -65,6 +67,17 @@ def children(pid: int) -> tuple[ProcessIdentity, ...]:
     )
 
 
+def descendants(pid: int) -> tuple[int, ...]:
+    """Return the pids of all that descends from a process, without looking at any other process of the machine."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        begotten = _begotten(waiting.pop())
+        found += begotten
+        waiting += begotten
+    return tuple(found)
+
+
 def command_name(process: ProcessIdentity) -> str:
     """Return the short name of the program that a process executes, or an empty string."""
     with suppress(OSError):
@@ -87,6 +100,24 @@ def send_signal(process: ProcessIdentity, number: signal.Signals) -> None:
     with _descriptor(process) as descriptor, suppress(ProcessLookupError):
         if descriptor is not None:
             signal.pidfd_send_signal(descriptor, number)
+
+
+def send_signal_within(first: ProcessIdentity, pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process, if it is in the PID namespace of ``first``; one that is gone is no error.
+
+    A server may end its processes so fast that a pid is somebody else's by now.
+    """
+    process = identity(pid)
+    if process is None:
+        return
+    with _descriptor(process) as descriptor, suppress(OSError):
+        if descriptor is not None and _namespace(pid) == _namespace(first.pid) and alive(first):
+            signal.pidfd_send_signal(descriptor, number)
+
+
+def _namespace(pid: int) -> tuple[int, int]:
+    status = (_PROC / f"{pid}/ns/pid").stat()
+    return status.st_dev, status.st_ino
 
 
 def wait_for_end(processes: tuple[ProcessIdentity, ...], seconds: float) -> bool:
@@ -120,6 +151,18 @@ def _descriptor(process: ProcessIdentity) -> Generator[int | None]:
         yield descriptor if identity(process.pid) == process else None
     finally:
         os.close(descriptor)
+
+
+def _begotten(pid: int) -> list[int]:
+    try:
+        threads = list((_PROC / f"{pid}/task").iterdir())
+    except OSError:
+        return []
+    found: list[int] = []
+    for thread in threads:
+        with suppress(OSError):
+            found += [int(word) for word in (thread / "children").read_text().split()]
+    return found
 
 
 def _pids() -> Iterator[int]:

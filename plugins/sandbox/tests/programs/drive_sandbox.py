@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import msgspec
+from attacking import attacked
 
 from thv_core.errors import ThvError
 from thv_core.spi import Deployment, DeploymentPlan, ObservedState, Surroundings
@@ -29,6 +30,10 @@ def constructed(order):
     folder = Path(order["folder"])
     surroundings = Surroundings(state=folder / "state", cache=folder / "cache", environment=dict(os.environ))
     return SandboxRuntime(surroundings, CHOICES[order["bubblewrap"]])
+
+
+def ignored(space):
+    """Connect nothing."""
 
 
 def eventually(condition, within=10.0):
@@ -52,7 +57,7 @@ def strays(marker):
 def run_to_its_end(order):
     runtime = constructed(order)
     plan = msgspec.convert(order["plan"], DeploymentPlan)
-    runtime.deploy(plan)
+    runtime.deploy(plan, ignored)
     ended = eventually(lambda: [each for each in runtime.observe() if each.state is ObservedState.EXITED])
     log = b"".join(runtime.logs(plan.deployment)).decode()
     runtime.remove(plan.deployment)
@@ -66,6 +71,37 @@ def refused(order):
     except ThvError as error:
         return error.document()
     return {}
+
+
+def refused_start(order):
+    """Return the error with which a start is refused, as a document."""
+    try:
+        constructed(order).deploy(msgspec.convert(order["plan"], DeploymentPlan), ignored)
+    except ThvError as error:
+        return error.document()
+    return {}
+
+
+def connected(order):
+    """Return what ``connect`` saw: the namespace, and whether the server had begun, also a while later."""
+    runtime = constructed(order)
+    plan = msgspec.convert(order["plan"], DeploymentPlan)
+    mark, seen = Path(order["folder"]) / "out" / "began", []
+
+    def connect(space):
+        time.sleep(0.3)
+        seen.append([Path(f"/proc/{space.pid}/ns/net").stat().st_ino, mark.exists()])
+
+    runtime.deploy(plan, connect)
+    space = runtime.namespace(plan.deployment)
+    report = {
+        "seen": seen,
+        "host": Path("/proc/self/ns/net").stat().st_ino,
+        "later": Path(f"/proc/{space.pid}/ns/net").stat().st_ino,
+        "began": bool(eventually(mark.exists)),
+    }
+    runtime.remove(plan.deployment)
+    return report
 
 
 def life(order, generation):
@@ -107,7 +143,7 @@ def killed_at_random(order):
     reports = []
     for generation in range(1, order["tries"] + 1):
         plan = life(order, generation)
-        child = forked(lambda plan=plan: runtime.deploy(plan))
+        child = forked(lambda plan=plan: runtime.deploy(plan, ignored))
         delay = moments.uniform(0, order["longest"])
         time.sleep(delay)
         os.kill(child, signal.SIGKILL)
@@ -150,7 +186,7 @@ def killed_after_each_step(order):
 
         def deploy(plan=plan, owner=owner, name=name, call=call):
             dying_after(owner, name, call)
-            runtime.deploy(plan)
+            runtime.deploy(plan, ignored)
 
         child = forked(deploy)
         _, code = os.waitpid(child, 0)
@@ -164,7 +200,9 @@ def raced(order):
     plan = msgspec.convert(order["plan"], DeploymentPlan)
     runtime.probe()
     reader, writer = os.pipe()
-    children = [forked(lambda: os.write(writer, b"%d\n" % constructed(order).deploy(plan).pid)) for _ in range(4)]
+    children = [
+        forked(lambda: os.write(writer, b"%d\n" % constructed(order).deploy(plan, ignored).pid)) for _ in range(4)
+    ]
     answers = b""
     while answers.count(b"\n") < len(children):
         answers += os.read(reader, 4096)
@@ -179,7 +217,7 @@ def raced(order):
 def executed_anew(order):
     """Deploy, replace this process by another program in the same process, and let that one bury the sandbox."""
     if "deployed" not in order:
-        observed = constructed(order).deploy(msgspec.convert(order["plan"], DeploymentPlan))
+        observed = constructed(order).deploy(msgspec.convert(order["plan"], DeploymentPlan), ignored)
         succession = {**order, "deployed": observed.pid}
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], json.dumps(succession)])
     runtime = constructed(order)
@@ -195,9 +233,23 @@ def executed_anew(order):
     return {"same": found.pid == order["deployed"], "state": ended.state, "code": ended.exit_code, "zombie": unburied}
 
 
+def attack(order):
+    return attacked(constructed(order), order, msgspec.convert(order["plan"], DeploymentPlan))
+
+
 ACTIONS = {
     action.__name__: action
-    for action in (run_to_its_end, refused, killed_at_random, killed_after_each_step, raced, executed_anew)
+    for action in (
+        run_to_its_end,
+        refused,
+        refused_start,
+        connected,
+        attack,
+        killed_at_random,
+        killed_after_each_step,
+        raced,
+        executed_anew,
+    )
 }
 
 

@@ -82,6 +82,19 @@ class ControlClient:
             while chunk := response.read1(1 << 16):
                 yield chunk
 
+    def documents(self, path: str) -> Iterator[dict[str, Any]]:
+        """Yield the documents of a streamed answer, one a line, as they arrive.
+
+        :raises ThvError: the error that control answered with, or that ended the stream.
+        """
+        rest = b""
+        for chunk in self.chunks(path):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for document in map(json.loads, lines):
+                if "error" in document:
+                    raise error_from_document(document["error"])
+                yield document
+
     def story(self, method: str, path: str, body: object = None) -> Iterator[dict[str, Any]]:
         """Yield the documents of a streamed answer; when control is replaced meanwhile, ask again.
 

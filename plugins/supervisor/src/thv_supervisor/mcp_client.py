@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -18,12 +19,17 @@ __all__ = ["McpClient"]
 
 PROTOCOL_VERSION = "2025-11-25"
 MOST_PAGES = 100
+_PAUSE = 0.1
 
 
 class McpClient:
-    """One session with a server; a context manager that opens and ends it."""
+    """One session with a server; a context manager that opens and ends it.
 
-    def __init__(self, url: str, timeout: float) -> None:
+    :param patience: seconds in which a refused first connection is tried again: a gateway that is replaced is away for
+        a moment.
+    """
+
+    def __init__(self, url: str, timeout: float, patience: float = 0.0) -> None:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -32,6 +38,7 @@ class McpClient:
         if parts.scheme not in ("http", "https") or not host:
             raise InvalidRequest(f"{url} is not an http URL")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._patience = patience
         self._url = url
         self._path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
         self._connection = kind(host, port, timeout=timeout)
@@ -47,6 +54,8 @@ class McpClient:
         return self
 
     def _open(self) -> None:
+        with self._explained():
+            self._connect()
         client = {"name": "thv", "version": __version__}
         opening: dict[str, object] = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": client}
         version = self.request("initialize", opening).get("protocolVersion")
@@ -54,6 +63,17 @@ class McpClient:
             raise self._not_mcp("initialize")
         self._headers["mcp-protocol-version"] = version
         self._exchange("POST", {"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def _connect(self) -> None:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                self._connection.connect()
+                return
+            except ConnectionRefusedError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,18 +10,35 @@ from typing import Any
 import msgspec
 
 from thv_core.errors import InvalidRequest, SecretNotFound
-from thv_core.model.profile import BUILTIN_PROFILES, PermissionProfile, decode_profile, volume
+from thv_core.model.profile import grant, volume
+from thv_core.model.reach import DEFAULT_PORTS, rule
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig, decode_run_config
 from thv_core.model.secret_reference import SHELL_PREFIX, SecretReference, secret_reference
 from thv_supervisor.network_variables import network_variables
+from thv_supervisor.profiles import profile_named, read_text
 
 __all__ = ["request_from"]
 
 FALLBACK_PREFIX = "TOOLHIVE_SECRET_"
 NO_FALLBACK = "TOOLHIVE_DISABLE_ENV_FALLBACK"
-BESIDE = ("server", "env_vars", "secrets", "volumes", "profile", "args", "transport", "proxy_port")
-"""The flags that say what a file says, too; only the name may be another."""
+BESIDE = {
+    "server": "SERVER",
+    "env_vars": "--env",
+    "secrets": "--secret",
+    "volumes": "--volume",
+    "profile": "--permission-profile",
+    "args": "ARGS",
+    "transport": "--transport",
+    "proxy_port": "--proxy-port",
+    "target_port": "--target-port",
+    "allow_network": "--allow-network",
+    "allow_read": "--allow-read",
+    "allow_write": "--allow-write",
+    "allow_socket": "--allow-socket",
+    "allow_scripts": "--allow-scripts",
+}
+"""The flags that say what a file says, too, as they are spelled; only the name may be another."""
 
 
 def request_from(flags: Mapping[str, Any], environment: Mapping[str, str], directory: Path) -> dict[str, object]:
@@ -33,7 +49,7 @@ def request_from(flags: Mapping[str, Any], environment: Mapping[str, str], direc
     """
     config = _config(flags, directory)
     references = config.secret_references if config else tuple(secret_reference(text) for text in flags["secrets"])
-    profile = _profile(flags["profile"], directory)
+    profile = profile_named(flags["profile"], directory) if flags["profile"] else None
     request = RunRequest(
         request_id=str(uuid.uuid4()),
         server=flags["server"],
@@ -45,6 +61,12 @@ def request_from(flags: Mapping[str, Any], environment: Mapping[str, str], direc
         env_vars=dict(_pair(text) for text in flags["env_vars"]),
         secrets=tuple(flags["secrets"]),
         volumes=tuple(_volume(text, directory) for text in flags["volumes"]),
+        target_port=flags["target_port"],
+        allow_scripts=flags["allow_scripts"],
+        allow_network=tuple(_reached(text) for text in flags["allow_network"]),
+        allow_read=tuple(_mount("--allow-read", text, directory) for text in flags["allow_read"]),
+        allow_write=tuple(_mount("--allow-write", text, directory) for text in flags["allow_write"]),
+        allow_socket=flags["allow_socket"],
         permission_profile=profile,
         permission_profile_name_or_path=flags["profile"],
         shell_values=_shell_values(references, environment),
@@ -60,29 +82,13 @@ def _config(flags: Mapping[str, Any], directory: Path) -> RunConfig | None:
         if not flags["server"]:
             raise InvalidRequest("say which server to run", hint="thv run uvx://mcp-server-time")
         return None
-    beside = [name for name in BESIDE if flags[name]]
+    beside = [spelled for name, spelled in BESIDE.items() if flags[name]]
     if beside:
-        raise InvalidRequest(f"--from-config has all there is to say, and {beside[0]} was given too")
-    return decode_run_config(_text(directory / file, file), file)
-
-
-def _profile(name_or_path: str, directory: Path) -> PermissionProfile | None:
-    if not name_or_path or name_or_path in BUILTIN_PROFILES:
-        return BUILTIN_PROFILES.get(name_or_path)
-    if not re.search(r"[/.]", name_or_path):
         raise InvalidRequest(
-            f"there is no permission profile {name_or_path!r}",
-            hint="Use none, network, or a file: ./team.json.",
+            f"--from-config has all there is to say, and {beside[0]} was given too",
+            hint=f"Write it into {file}, or leave it out.",
         )
-    return decode_profile(_text(directory / name_or_path, name_or_path), name_or_path)
-
-
-def _text(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidRequest(f"{name} cannot be read: {reason}") from None
+    return decode_run_config(read_text(directory / file, file), file)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -92,17 +98,43 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _reached(text: str) -> str:
+    try:
+        rule(text, DEFAULT_PORTS)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"--allow-network: {error.message}", hint=error.hint) from None
+    return text
+
+
 def _volume(text: str, directory: Path) -> str:
+    spelled = _absolute("--volume", text, directory)
+    try:
+        volume(spelled)
+    except InvalidRequest as error:
+        hint = "Write --volume HOST_PATH:SERVER_PATH, or HOST_PATH:SERVER_PATH:ro; SERVER_PATH is absolute."
+        raise InvalidRequest(f"--volume {error.message}", hint=hint) from None
+    return spelled
+
+
+def _mount(flag: str, text: str, directory: Path) -> str:
+    spelled = _absolute(flag, text, directory)
+    try:
+        grant(spelled, writable=False)
+    except InvalidRequest as error:
+        hint = f"Write {flag} PATH, or {flag} PATH:SERVER_PATH; SERVER_PATH is absolute."
+        raise InvalidRequest(f"{flag} {error.message}", hint=hint) from None
+    return spelled
+
+
+def _absolute(flag: str, text: str, directory: Path) -> str:
     source, colon, rest = text.partition(":")
     if not source:
-        raise InvalidRequest(f"--volume {text!r} names no path of this machine")
+        raise InvalidRequest(f"{flag} {text!r} names no path of this machine", hint=f"Write {flag} /path.")
     try:
         absolute = str((directory / Path(source).expanduser()).absolute())
     except RuntimeError:
-        raise InvalidRequest(f"--volume {text}: there is no such home") from None
-    spelled = f"{absolute}{colon}{rest}"
-    volume(spelled)
-    return spelled
+        raise InvalidRequest(f"{flag} {text}: there is no such home") from None
+    return f"{absolute}{colon}{rest}"
 
 
 def _shell_values(references: Iterable[SecretReference], environment: Mapping[str, str]) -> dict[str, str]:

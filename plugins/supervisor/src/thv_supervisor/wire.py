@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-__all__ = ["NOTICE", "PREFIX", "WORKLOADS", "workload_path"]
+__all__ = ["CACHE", "EGRESS", "NOTICE", "PREFIX", "WORKLOADS", "workload_path"]
 
 PREFIX = "/api/v1beta"
 WORKLOADS = f"{PREFIX}/workloads"
+EGRESS = f"{PREFIX}/egress"
+CACHE = f"{PREFIX}/cache"
 
 NOTICE = "x-thv-notice"
 """The response header with a sentence for the caller's user, in ASCII."""

@@ -21,6 +21,7 @@ class FakeControl:
         self.answers: dict[tuple[str, str], Any] = {}
         self.stories: dict[str, list[Any]] = {}
         self.text: list[bytes] = []
+        self.streams: dict[str, list[Any]] = {}
 
     def __call__(self, environment: Mapping[str, str], message: Callable[[str], None]) -> FakeControl:
         return self
@@ -43,6 +44,13 @@ class FakeControl:
     def chunks(self, path: str) -> Iterator[bytes]:
         self.calls.append(("GET", path, None))
         yield from self.text
+
+    def documents(self, path: str) -> Iterator[dict[str, Any]]:
+        self.calls.append(("GET", path, None))
+        for document in self.streams.get(path, []):
+            if isinstance(document, BaseException):
+                raise document
+            yield document
 
     def paths(self) -> list[str]:
         return [f"{method} {path.removeprefix('/api/v1beta/workloads')}" for method, path, _ in self.calls]

@@ -36,7 +36,7 @@ class FakeServer:
             {"name": "bare"},
         ]
 
-    def __call__(self, url: str, timeout: float) -> FakeServer:
+    def __call__(self, url: str, timeout: float, patience: float = 0.0) -> FakeServer:
         self.opened.append((url, timeout))
         return self
 

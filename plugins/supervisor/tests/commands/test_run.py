@@ -56,6 +56,35 @@ def test_an_interruption_undoes_this_request_and_nothing_else(
     assert console.messages == [*(f"interrupted: {name} was removed" for name in removed), "nothing is left of it"]
 
 
+def test_every_flag_of_a_permission_reaches_control(invoke: Any, control: Any, console: Any) -> None:
+    control.stories[ALL] = [{"ready": {"url": "http://a/mcp"}}]
+    flags = [
+        "--allow-network",
+        "a.example",
+        "--allow-network",
+        "b.example:1",
+        "--allow-read",
+        "notes",
+        "--allow-socket",
+    ]
+    flags += ["--allow-write", "/w", "--allow-scripts", "--transport", "streamable-http", "--target-port", "8000"]
+    assert invoke(run, "npx://a", *flags).exit_code == 0
+    ((_, _, request),) = control.calls
+    assert list(request["allow_network"]) == ["a.example", "b.example:1"]
+    assert list(request["allow_read"]) == [f"{console.directory}/notes"]
+    assert list(request["allow_write"]) == ["/w"]
+    assert (request["allow_socket"], request["allow_scripts"]) == (True, True)
+    assert (request["transport"], request["target_port"]) == ("streamable-http", 8000)
+
+
+def test_without_flags_nothing_is_allowed(invoke: Any, control: Any) -> None:
+    control.stories[ALL] = [{"ready": {"url": "http://a/mcp"}}]
+    assert invoke(run, "npx://a").exit_code == 0
+    ((_, _, request),) = control.calls
+    assert not any(request[name] for name in ("allow_network", "allow_read", "allow_write", "allow_socket"))
+    assert (request["allow_scripts"], request["target_port"]) == (False, 0)
+
+
 def test_a_start_that_failed_is_not_undone(invoke: Any, control: Any) -> None:
     control.stories[ALL] = [StartFailed("no")]
     with pytest.raises(StartFailed):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from thv_core.errors import PluginNotFound
 from thv_supervisor.commands.status import status
 
 PATH = "/api/v1beta/workloads/a/status"
@@ -25,6 +26,9 @@ VIEW: dict[str, Any] = {
     "pid": 7,
     "reads": [],
     "writes": [],
+    "reaches": "",
+    "limits": [],
+    "notes": [],
 }
 
 
@@ -44,6 +48,22 @@ def test_a_running_workload_is_told_with_its_pid(invoke: Any, control: Any, cons
     assert "tools      x, y" in others
     assert "reach      nothing beyond itself" in others
     assert not any(line.startswith("reason") for line in others)
+
+
+def test_of_a_process_that_is_not_seen_no_pid_is_told(invoke: Any, control: Any, console: Any) -> None:
+    control.answers["GET", PATH] = view(status="unhealthy", pid=0)
+    invoke(status, "a")
+    assert console.lines[0].startswith("a          unhealthy for ")
+    assert console.lines[0].endswith(", 1 restart")
+    assert "pid" not in console.lines[0]
+
+
+def test_a_long_name_does_not_touch_what_is_said_of_it(invoke: Any, control: Any, console: Any) -> None:
+    name = "a-long-name-of-a-server"
+    control.answers["GET", f"/api/v1beta/workloads/{name}/status"] = view(name=name)
+    invoke(status, name)
+    assert console.lines[0].startswith(f"{name} running for ")
+    assert f"{'url':<{len(name)}} http://127.0.0.1:19001/mcp" in console.lines
 
 
 def test_a_workload_in_error_is_told_with_its_reason(invoke: Any, control: Any, console: Any) -> None:
@@ -69,6 +89,56 @@ def test_the_files_that_a_workload_may_touch_are_told(
     control.answers["GET", PATH] = view(reads=reads, writes=writes)
     invoke(status, "a")
     assert f"files      {text}" in console.lines
+
+
+REPORT = "/api/v1beta/egress/report?by=workload&workload=a"
+
+
+def sums(connections: int, denied: int) -> dict[str, Any]:
+    return {"by": "workload", "sums": [{"key": "a", "connections": connections, "denied": denied}]}
+
+
+@pytest.mark.parametrize(
+    ("report", "counted"),
+    [
+        (sums(12, 3), "   12 connections, 3 denied   thv egress log a"),
+        (sums(1, 0), "   1 connection, 0 denied   thv egress log a"),
+        ({"by": "workload", "sums": []}, "   0 connections, 0 denied   thv egress log a"),
+        (PluginNotFound("no egress"), ""),
+    ],
+)
+def test_what_a_workload_reaches_is_told_with_what_it_did(
+    invoke: Any, control: Any, console: Any, report: Any, counted: str
+) -> None:
+    control.answers["GET", PATH] = view(reaches="example.com:80,443")
+    control.answers["GET", REPORT] = report
+    invoke(status, "a")
+    assert f"reach      example.com:80,443{counted}" in console.lines
+
+
+def test_of_a_workload_that_reaches_nothing_no_log_is_read(invoke: Any, control: Any) -> None:
+    control.answers["GET", PATH] = view()
+    invoke(status, "a")
+    assert control.paths() == ["GET /a/status"]
+
+
+def test_limits_are_told_with_what_is_not_enforced_and_each_note_has_its_line(
+    invoke: Any, control: Any, console: Any
+) -> None:
+    limits = ["memory 512 MiB (not enforced)", "256 processes (cgroup)", "cpu not limited"]
+    control.answers["GET", PATH] = view(limits=limits, notes=["it was loud", "it was ended"])
+    invoke(status, "a")
+    assert "limits     memory 512 MiB (not enforced), 256 processes (cgroup), cpu not limited" in console.lines
+    assert [line for line in console.lines if line.startswith("note ")] == [
+        "note       it was loud",
+        "note       it was ended",
+    ]
+
+
+def test_without_limits_and_notes_there_are_no_lines_for_them(invoke: Any, control: Any, console: Any) -> None:
+    control.answers["GET", PATH] = view()
+    invoke(status, "a")
+    assert not any(line.startswith(("limits", "note")) for line in console.lines)
 
 
 def test_json_is_the_view_itself(invoke: Any, control: Any, console: Any) -> None:

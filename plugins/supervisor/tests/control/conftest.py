@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from thv_core.errors import NotFound, PluginNotFound, RuntimeUnavailable
+from thv_core.errors import NotFound, PluginNotFound, RuntimeUnavailable, StartFailed, Unsupported
 from thv_core.kernel import Kernel
 from thv_core.loading.catalog import Catalog
 from thv_core.loading.drivers import Drivers
+from thv_core.model.egress import EgressRecord
 from thv_core.model.events import Progress
+from thv_core.model.network import Handover, Namespace, OutletPlan
 from thv_core.model.plan import Deployment, DeploymentPlan
+from thv_core.model.profile import Network
 from thv_core.model.request import RunRequest
 from thv_core.model.route import Route, RouteReport, RouteState
 from thv_core.model.status import Status
 from thv_core.model.workload import Workload
 from thv_core.spi.drivers import Driver, Surroundings
+from thv_core.spi.egress import Egress, OpenOutlet, Outlet
 from thv_core.spi.runtimes import Observed, ObservedState, Probe, Runtime, RuntimeCapabilities, Stdio
 from thv_core.spi.secrets import SecretStore
 from thv_core.spi.sources import Builder, ServerSource
 from thv_core.state.configuration import Configuration, SecretsSettings
 from thv_core.state.paths import Paths
 from thv_core.state.store import StateStore
-from thv_supervisor.control import keeping, observing
+from thv_supervisor.control import keeping, observing, reconnecting, starting, workshop
+from thv_supervisor.control.connecting import Hand
 from thv_supervisor.control.driver_calls import DriverCalls
 from thv_supervisor.control.ground import Ground, ShellValues
 from thv_supervisor.control.keeping import Keeper
 from thv_supervisor.control.observing import Observatory
+from thv_supervisor.control.outlets import Outward
 from thv_supervisor.control.reconciler import Reconciler
 from thv_testkit.fakes import FakeBuilder, FakeClock, FakeRuntime, FakeSource, MemoryStore, RecordingObserver
 
@@ -67,7 +74,7 @@ class Fuse:
 class MemoryRuntime(Runtime):
     """Deployments in memory, which outlive every control; each call burns the fuse before and after it acts."""
 
-    capabilities = RuntimeCapabilities(packages=True)
+    capabilities = RuntimeCapabilities(packages=True, network=True, builds=True)
 
     def __init__(self, fuse: Fuse) -> None:
         self.fuse = fuse
@@ -77,6 +84,7 @@ class MemoryRuntime(Runtime):
         self.stops: list[tuple[str, float]] = []
         self.plans: list[DeploymentPlan] = []
         self.unobservable: Exception | None = None
+        self.no_namespace: Exception | None = None
 
     def probe(self) -> Probe:
         return Probe(ready=True, detail="in memory")
@@ -84,10 +92,12 @@ class MemoryRuntime(Runtime):
     def prepare(self, plan: DeploymentPlan, report: Callable[[Progress], None]) -> None:
         report(Progress(step="prepared", text="nothing"))
 
-    def deploy(self, plan: DeploymentPlan) -> Observed:
+    def deploy(self, plan: DeploymentPlan, connect: Callable[[Namespace], None]) -> Observed:
         self.fuse.burn("before deploy")
         label = plan.deployment.label
         if label not in self.seen:
+            if plan.network.reaches_out or plan.port:
+                connect(Namespace(pid=1000 + plan.deployment.generation, start=1))
             self.lives.append(label)
             self.plans.append(plan)
             self.seen[label] = Observed(
@@ -109,6 +119,11 @@ class MemoryRuntime(Runtime):
         self.fuse.burn("before remove")
         self.seen.pop(deployment.label, None)
         self.fuse.burn("after remove")
+
+    def namespace(self, deployment: Deployment) -> Namespace:
+        if self.no_namespace:
+            raise self.no_namespace
+        return Namespace(pid=2000 + deployment.generation, start=1)
 
     def observe(self) -> Sequence[Observed]:
         if self.unobservable:
@@ -159,6 +174,9 @@ class FakeGateway:
 
     def __init__(self) -> None:
         self.routes: dict[str, Route] = {}
+        self.outlets: dict[str, tuple[str, ...]] = {}
+        self.served: set[str] = set()
+        self.refused: dict[str, str] = {}
         self.published: list[tuple[str, str]] = []
         self.answer: Callable[[Route], RouteReport | None] = self.ready
 
@@ -225,6 +243,73 @@ class FakeLink:
         self._reports[report.workload] = report
         self._changed(report.workload)
 
+    async def connect(self, workload: str, incarnations: Iterable[str]) -> None:
+        self._gateway.outlets[workload] = tuple(sorted(incarnations))
+        if not self._gateway.outlets[workload]:
+            del self._gateway.outlets[workload]
+
+    def connected(self) -> set[str]:
+        return set(self._gateway.outlets)
+
+
+class FakeNetwork:
+    """What one control knows of the sockets that the gateway serves: it keeps none itself."""
+
+    def __init__(self, gateway: FakeGateway) -> None:
+        self._gateway = gateway
+        self.handovers: list[Handover] = []
+
+    def hand(self, handover: Handover, sockets: tuple[socket.socket, ...]) -> None:
+        self.handovers.append(handover)
+        if reason := self._gateway.refused.get(handover.incarnation):
+            raise StartFailed(reason)
+        self._gateway.served.add(handover.incarnation)
+
+    def lacks(self, incarnation: str) -> bool:
+        named = {label for labels in self._gateway.outlets.values() for label in labels}
+        return incarnation in named - self._gateway.served - set(self._gateway.refused)
+
+    def refusal(self, incarnation: str) -> str:
+        return self._gateway.refused.get(incarnation, "")
+
+    def forget(self, workload: str, but: Iterable[str] = ()) -> None:
+        kept = set(but)
+        ours = {label for label in self._gateway.served if label.rpartition(".")[0] == workload}
+        self._gateway.served -= ours - kept
+
+
+class FakeEgress(Egress):
+    """Plans a pool and the usual ports for whoever reaches out."""
+
+    def plan(self, network: Network) -> OutletPlan:
+        if "nowhere.test" in network.outbound.allow_host:
+            raise Unsupported("nowhere.test is nowhere")
+        return OutletPlan(pool="11.254.0.0/16", ports=(80, 443), proxy=3128, dns=53)
+
+    def open(self, outlet: Outlet) -> OpenOutlet:
+        raise NotImplementedError
+
+    def records(self, *, workload: str = "", follow: bool = False) -> Iterator[Sequence[EgressRecord]]:
+        raise NotImplementedError
+
+
+class Enterings:
+    """Stands in for the program that makes sockets: which namespaces it was sent to, and for whom."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int]] = []
+        self.failure: Exception | None = None
+
+    @contextmanager
+    def __call__(self, outward: Outward, hand: Hand) -> Iterator[Callable[[Namespace], None]]:
+        def connect(namespace: Namespace) -> None:
+            if self.failure:
+                raise self.failure
+            self.sent.append((outward.deployment.label, namespace.pid))
+            hand(outward.handover(()), ())
+
+        yield connect
+
 
 class HandedDrivers(Drivers):
     """Drivers that a test hands over, by contract and name."""
@@ -269,6 +354,8 @@ class Rig:
         self.clock = FakeClock()
         self.observer = RecordingObserver()
         self.shell = ShellValues({})
+        self.enterings = Enterings()
+        self.environment: dict[str, str] = {}
         self.configuration = Configuration(runtime="memory", secrets=SecretsSettings(provider="memory"))
         self.drivers = HandedDrivers(
             {
@@ -277,6 +364,7 @@ class Rig:
                 (ServerSource, "fake"): FakeSource(),
                 (Builder, "fake"): self.builder,
                 (SecretStore, "memory"): self.secrets,
+                (Egress, "names"): FakeEgress(),
             },
             lambda name: Surroundings(state=paths.plugin_state(name), cache=paths.plugin_cache(name)),
         )
@@ -297,9 +385,11 @@ class Rig:
             calls=calls,
             observatory=Observatory(self.drivers, calls, changed),
             link=FakeLink(self.gateway, changed),
+            network=FakeNetwork(self.gateway),
             shell_values=self.shell,
             observers=(("recording", self.observer),),
             clock=self.clock,
+            environment=self.environment,
         )
 
     @asynccontextmanager
@@ -373,6 +463,8 @@ def rig(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.setattr(keeping, "EXIT_PAUSE", 0.005)
     monkeypatch.setattr(observing, "INTERVAL", 0.02)
     rig = Rig(paths)
+    for module in (starting, reconnecting, workshop):
+        monkeypatch.setattr(module, "connecting", rig.enterings)
     yield rig
     for each in rig.processes.observe():
         rig.processes.remove(each.deployment)

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from thv_core.errors import InvalidRequest, PluginNotFound, ThvError, TimedOut
-from thv_core.model.profile import PermissionProfile
+from thv_core.errors import InvalidRequest, PluginNotFound, ThvError, TimedOut, Unsupported
+from thv_core.model.profile import Network, Outbound, PermissionProfile
 from thv_core.model.run_config import MiddlewareConfig, RunConfig
+from thv_core.spi.egress import Egress
+from thv_core.spi.runtimes import RuntimeCapabilities
 from thv_core.state.configuration import SecretsSettings
 from thv_core.state.store import StateStore
 from thv_supervisor.control import admission
@@ -56,6 +58,34 @@ def test_a_whole_config_is_taken_as_it_is_under_another_name(rig: Any) -> None:
 def test_what_cannot_run_here_is_refused(rig: Any, changes: dict[str, Any], error: type[ThvError], words: str) -> None:
     with pytest.raises(error, match=words):
         admitted(rig, server="", run_config=replace(CONFIG, **changes))
+
+
+REACHING = PermissionProfile(network=Network(outbound=Outbound(allow_host=("example.test",))))
+LISTENING = replace(CONFIG, transport="streamable-http", target_port=8000)
+
+
+def test_a_runtime_without_network_takes_neither_who_reaches_out_nor_who_listens(rig: Any) -> None:
+    rig.runtime.capabilities = RuntimeCapabilities(packages=True)
+    for config in (replace(CONFIG, permission_profile=REACHING), LISTENING):
+        with pytest.raises(Unsupported, match="the runtime memory cannot") as refused:
+            admitted(rig, server="", run_config=config)
+        assert refused.value.hint
+    assert admitted(rig, server="", run_config=CONFIG).config.name == "echo"
+
+
+def test_an_egress_that_cannot_be_had_is_found_out_before_anything_is_recorded(rig: Any) -> None:
+    egress = rig.drivers.handed.pop((Egress, "names"))
+    with pytest.raises(PluginNotFound, match="Egress 'names'"):
+        admitted(rig, server="", run_config=replace(CONFIG, permission_profile=REACHING))
+    assert admitted(rig, server="", run_config=LISTENING).config.target_port == 8000
+    rig.drivers.handed[Egress, "names"] = egress
+    assert admitted(rig, server="", run_config=replace(CONFIG, permission_profile=REACHING)).config.name == "echo"
+
+
+def test_what_the_egress_refuses_is_not_recorded(rig: Any) -> None:
+    nowhere = PermissionProfile(network=Network(outbound=Outbound(allow_host=("nowhere.test",))))
+    with pytest.raises(Unsupported, match=r"nowhere\.test is nowhere"):
+        admitted(rig, server="", run_config=replace(CONFIG, permission_profile=nowhere))
 
 
 def test_middleware_that_a_broken_plugin_would_have_offered_names_the_plugin(rig: Any) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from thv_core.errors import RuntimeUnavailable
+from thv_core.errors import PluginNotFound, RuntimeUnavailable, SettingsError, ThvError
 from thv_core.model.entry import PackageRoot
 from thv_core.model.plan import Deployment, DeploymentPlan
 from thv_core.model.route import Route
 from thv_core.model.status import Status
+from thv_core.spi.runtimes import Runtime
 from thv_core.state.store import StateStore
 from thv_supervisor.control.reconciler import Reconciler
 
@@ -32,7 +33,8 @@ def play(rig: Any, *stories: Story) -> None:
 
 def test_a_stray_deployment_is_ended_after_a_look(rig: Any) -> None:
     stray = Deployment(workload="stray", generation=3)
-    rig.runtime.deploy(DeploymentPlan(deployment=stray, command=("x",), root=PackageRoot(path="/", command=("x",))))
+    plan = DeploymentPlan(deployment=stray, command=("x",), root=PackageRoot(path="/", command=("x",)))
+    rig.runtime.deploy(plan, lambda namespace: None)
 
     async def story(control: Reconciler) -> None:
         await rig.until(lambda: not rig.runtime.seen)
@@ -45,7 +47,8 @@ def test_a_stray_that_cannot_be_ended_does_not_keep_control_from_starting(
     rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stray = Deployment(workload="stray", generation=3)
-    rig.runtime.deploy(DeploymentPlan(deployment=stray, command=("x",), root=PackageRoot(path="/", command=("x",))))
+    plan = DeploymentPlan(deployment=stray, command=("x",), root=PackageRoot(path="/", command=("x",)))
+    rig.runtime.deploy(plan, lambda namespace: None)
 
     def remove(deployment: Deployment) -> None:
         raise RuntimeUnavailable("the engine is gone")
@@ -89,6 +92,36 @@ def test_a_runtime_that_cannot_be_asked_keeps_routes_and_records_no_failure(rig:
         await rig.until(lambda: control.ground.observatory.sees("memory", "echo"))
 
     play(rig, first, second)
+    assert rig.runtime.lives == ["echo.1"]
+
+
+@pytest.mark.parametrize("refusal", [SettingsError("uid_range '5' is no range"), PluginNotFound("no runtime memory")])
+def test_a_runtime_that_cannot_be_made_harms_no_server_and_its_repair_finds_them_again(
+    rig: Any, refusal: ThvError
+) -> None:
+    get = rig.drivers.get
+
+    def refuse(contract: type[Any], name: str) -> Any:
+        if (contract, name) == (Runtime, "memory"):
+            raise refusal
+        return get(contract, name)
+
+    async def first(control: Reconciler) -> None:
+        await rig.run(control)
+        rig.drivers.get = refuse
+
+    async def second(control: Reconciler) -> None:
+        await rig.until(lambda: control.view("echo").status is Status.UNHEALTHY)
+        await asyncio.sleep(0.1)  # nothing more may happen, so there is nothing to wait for
+        workload = control.ground.store.get("echo")
+        assert (workload.reason, workload.restarts, workload.generation) == (refusal.message, 0, 1)
+        rig.drivers.get = get
+
+    async def third(control: Reconciler) -> None:
+        await rig.until(lambda: control.view("echo").status is Status.RUNNING)
+        assert control.view("echo").pid == 1
+
+    play(rig, first, second, third)
     assert rig.runtime.lives == ["echo.1"]
 
 

@@ -275,3 +275,50 @@ def test_an_unreadable_report_is_logged_and_the_next_connection_works(
 
     play(story)
     assert "unreadable report" in caplog.text
+
+
+def outlets(paths: Paths) -> tuple[str, ...]:
+    file = paths.gateway / ROUTES_FILE
+    return decode_document(file.read_bytes(), RouteSnapshot, "routes").outlets
+
+
+def test_outlets_are_on_disk_before_the_gateway_is_told_and_beside_the_routes(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            assert await connection.order() == "reload"
+            await link.publish("a.b", route("a.b"))
+            assert await connection.order() == "reload"
+            await link.connect("a.b", ["a.b.2", "a.b.1"])
+            assert await connection.order() == "reload"
+            await link.connect("a", ["a.7"])
+            assert (outlets(paths), stored(paths)) == (("a.7", "a.b.1", "a.b.2"), ["a.b.1"])
+            assert link.connected() == {"a", "a.b"}
+            await link.connect("a.b", ["a.b.2"])
+            await link.publish("a.b", None)
+            assert (outlets(paths), stored(paths)) == (("a.7", "a.b.2"), [])
+
+    play(story)
+
+
+def test_outlets_that_are_there_already_are_not_said_again(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            assert await connection.order() == "reload"
+            await link.connect("a", ())
+            await link.connect("a", ["a.1"])
+            await link.connect("a", {"a.1"})
+            assert await connection.order() == "reload"
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(connection.reader.readline(), 0.1)
+
+    play(story)
+
+
+def test_a_later_link_knows_the_outlets_of_the_snapshot(paths: Paths) -> None:
+    (paths.gateway / ROUTES_FILE).write_bytes(encode_document(RouteSnapshot(outlets=("a.3",))))
+    link = GatewayLink(paths, lambda workload: None)
+    assert link.connected() == {"a"}
+    asyncio.run(link.connect("b", ["b.1"]))
+    assert outlets(paths) == ("a.3", "b.1")

@@ -16,6 +16,8 @@ from thv_core.model.events import WorkloadEvent
 from thv_core.model.plan import Deployment
 from thv_core.model.route import RouteReport, RouteState
 from thv_core.model.status import Status
+from thv_core.services.reconciling import Situation
+from thv_core.services.transitions import became
 from thv_supervisor.control import driver_calls, keeping
 from thv_supervisor.control.ground import ShellValues
 from thv_supervisor.control.keeping import Keeper
@@ -55,7 +57,8 @@ def test_a_crash_that_the_gateway_notices_first_is_explained_by_the_exit(rig: An
         rig.runtime.exit("echo.1", 7)
         gone = RouteReport(workload="echo", incarnation="echo.1", state=RouteState.GONE, reason="its output ended")
         control.ground.link.say(gone)
-        await rig.until(lambda: control.view("echo").restarts == 1)
+        # The state changes first, and observers are told in threads of their own.
+        await rig.until(lambda: len(rig.observer.events) > 1)
         assert rig.observer.events[1].reason == "echo exited with code 7"
 
     play(rig, story)
@@ -219,7 +222,7 @@ def test_a_report_of_an_earlier_life_changes_nothing(rig: Any) -> None:
 
 
 def test_a_driver_with_a_mistake_of_its_own_ends_a_first_start_and_is_named(rig: Any) -> None:
-    def build(package: object, report: object) -> None:
+    def build(package: object, report: object, workshop: object) -> None:
         raise KeyError("a vendor's mistake")
 
     rig.builder.build = build
@@ -253,10 +256,10 @@ def test_a_stop_during_preparation_never_deploys(rig: Any) -> None:
     going_on, go = threading.Event(), threading.Event()
     build = rig.builder.build
 
-    def slowly(package: Any, report: Any) -> Any:
+    def slowly(package: Any, report: Any, workshop: Any) -> Any:
         going_on.set()
         assert go.wait(20)
-        return build(package, report)
+        return build(package, report, workshop)
 
     rig.builder.build = slowly
 
@@ -349,5 +352,54 @@ def test_only_the_newest_former_life_is_kept_for_its_log(rig: Any) -> None:
             await rig.becomes(control, "echo", Status.RUNNING)
             workload = control.ground.store.get("echo")
             assert list(rig.runtime.seen) == [label, f"echo.{workload.generation}"]
+
+    play(rig, story)
+
+
+def test_a_start_that_fails_after_another_was_asked_for_is_not_the_end_of_that(rig: Any) -> None:
+    going_on, go = threading.Event(), threading.Event()
+    prepare = rig.runtime.prepare
+
+    def failing_once(plan: Any, report: Any) -> None:
+        if going_on.is_set():
+            return prepare(plan, report)
+        going_on.set()
+        assert go.wait(20)
+        raise StartFailed("the former start")
+
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        rig.runtime.prepare = failing_once
+        await control.start("echo")
+        await rig.until(going_on.is_set)
+        keeper = await control.start("echo")
+        go.set()
+        assert (await rig.story(keeper))[-1] is None
+        assert control.view("echo").restarts == 0
+
+    play(rig, story)
+
+
+def test_what_was_seen_of_a_former_life_makes_no_later_one_ready(rig: Any) -> None:
+    held, go = asyncio.Event(), asyncio.Event()
+
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        keeper = control._keepers["echo"]
+        await keeper._update(lambda workload: became(workload, Status.UNHEALTHY, "for a moment"))
+        keep = keeper.reconnection.keep
+
+        async def slowly(situation: Situation) -> None:
+            held.set()
+            await go.wait()
+            await keep(situation)
+
+        keeper.reconnection.keep = slowly
+        keeper.wake()
+        await held.wait()
+        await control.start("echo")
+        go.set()
+        assert (await rig.story(keeper))[-1] is None
+        assert rig.runtime.running() == [f"echo.{control.ground.store.get('echo').generation}"]
 
     play(rig, story)

@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from thv_core.model.profile import Network, Outbound, PermissionProfile
 from thv_core.model.status import Desired, Status
 from thv_supervisor.control.reconciler import Reconciler
+
+PROFILE = PermissionProfile(name="some", network=Network(outbound=Outbound(allow_host=("example.test",))))
 
 
 async def run_it(control: Reconciler, rig: Any) -> None:
     if "echo" not in control.ground.store.names():
-        await control.submit(rig.request())
+        await control.submit(rig.request(permission_profile=PROFILE))
     await rig.becomes(control, "echo", Status.RUNNING)
 
 
@@ -71,5 +74,5 @@ def test_a_kill_between_any_two_steps_converges(rig: Any) -> None:
         asyncio.run(journey(rig))
         where = f"killed {moment}: {rig.fuse.burnt[moment]}"
         assert rig.runtime.seen == {}, where
-        assert rig.gateway.routes == {}, where
+        assert (rig.gateway.routes, rig.gateway.outlets) == ({}, {}), where
         assert len(set(rig.runtime.lives)) == len(rig.runtime.lives) == 2, where

@@ -19,7 +19,8 @@ from thv_supervisor.control.observing import Observatory
 def deploy(rig: Any, workload: str, generation: int) -> None:
     root = PackageRoot(path="/", command=("x",))
     deployment = Deployment(workload=workload, generation=generation)
-    rig.runtime.deploy(DeploymentPlan(deployment=deployment, command=("x",), root=root))
+    plan = DeploymentPlan(deployment=deployment, command=("x",), root=root)
+    rig.runtime.deploy(plan, lambda namespace: None)
 
 
 def test_what_was_never_asked_is_unknown_and_what_is_empty_is_nothing(rig: Any) -> None:

@@ -107,6 +107,16 @@ def test_a_name_that_is_taken_is_refused_and_nothing_changes(rig: Any) -> None:
     play(rig, story)
 
 
+def test_a_name_that_is_taken_is_refused_for_that_even_with_its_own_port(rig: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        port = control.view("echo").port
+        with socket.create_server(("127.0.0.1", port)), pytest.raises(AlreadyExists, match="'echo' already exists"):
+            await control.submit(rig.request(request_id="two", proxy_port=port))
+
+    play(rig, story)
+
+
 def test_a_port_that_another_workload_remembers_is_refused_even_when_it_is_stopped(rig: Any) -> None:
     async def story(control: Reconciler) -> None:
         await rig.run(control)
@@ -316,7 +326,7 @@ def test_progress_is_made_of_words(rig: Any) -> None:
 
 
 def refuse_to_build(rig: Any) -> None:
-    def build(package: object, report: object) -> None:
+    def build(package: object, report: object, workshop: object) -> None:
         raise PackageNotFound("the index is gone")
 
     rig.builder.build = build

@@ -18,17 +18,23 @@ from thv_core.spi import (
     StoreCapabilities,
     WorkloadEvent,
     WorkloadObserver,
+    Workshop,
 )
+from thv_testkit.fake_egress import FakeEgress, SocketlessEgress
 from thv_testkit.fake_runtime import FakeRuntime
+from thv_testkit.fake_workshop import UnisolatedWorkshop
 
 __all__ = [
     "ECHO_PROGRAM",
     "FakeBuilder",
     "FakeClock",
+    "FakeEgress",
     "FakeRuntime",
     "FakeSource",
     "MemoryStore",
     "RecordingObserver",
+    "SocketlessEgress",
+    "UnisolatedWorkshop",
     "echo_root",
 ]
 
@@ -127,8 +133,9 @@ class FakeBuilder(Builder):
         self._reachable = reachable
         self.built: list[PackageSpec] = []
 
-    def build(self, package: PackageSpec, report: Callable[[Progress], None]) -> PackageRoot:
+    def build(self, package: PackageSpec, report: Callable[[Progress], None], workshop: Workshop) -> PackageRoot:
         """Return the root of a package; ``echo`` is prepared always, everything else only by a reachable index."""
+        del workshop  # a fake runs no code of a package
         if package.name != "echo" and not self._reachable:
             raise Unavailable("the fake index does not answer")
         if package.version not in self._packages.get(package.name, ()):

@@ -20,14 +20,25 @@ _ASSERTING = (
     "builders",
     "conversations",
     "distributions",
+    "egress",
+    "egress_fixtures",
+    "egress_names",
+    "gateway_network",
+    "gateway_processes",
     "gateways",
     "middleware",
+    "network_peers",
     "observers",
+    "outlets",
+    "runtime_limits",
     "runtime_logs",
+    "runtime_network",
+    "runtime_views",
     "runtimes",
     "secrets",
     "sources",
     "waiting",
+    "workshops",
 )
 pytest.register_assert_rewrite(*(f"thv_testkit.{module}" for module in _ASSERTING))
 
@@ -42,6 +53,8 @@ fake = thv_testkit.fakes:FakeRuntime
 fake = thv_testkit.fakes:FakeSource
 [thv.builders]
 fake = thv_testkit.fakes:FakeBuilder
+[thv.egress]
+fake = thv_testkit.fakes:SocketlessEgress
 [thv.secrets]
 fake = thv_testkit.fakes:MemoryStore
 """,

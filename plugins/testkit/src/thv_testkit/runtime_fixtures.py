@@ -8,10 +8,15 @@ from typing import Protocol
 import msgspec
 import pytest
 
-from thv_core.spi import Deployment, DeploymentPlan, Runtime, Surroundings
+from thv_core.spi import Deployment, DeploymentPlan, Namespace, Runtime, Surroundings
 from thv_testkit.fakes import echo_root
 
-__all__ = ["PlanMaker", "RuntimeFixtures"]
+__all__ = ["PlanMaker", "RuntimeFixtures", "unasked"]
+
+
+def unasked(namespace: Namespace) -> None:
+    """Fail: the sockets of this plan are asked for, and it neither reaches out nor has a port."""
+    raise AssertionError(f"connect({namespace}) was called for a plan without network and port")
 
 
 class PlanMaker(Protocol):

@@ -11,7 +11,7 @@ import pytest
 from thv_core.errors import NotFound
 from thv_core.spi import Deployment, Observed, ObservedState, Runtime
 from thv_testkit.conversations import Conversation
-from thv_testkit.runtime_fixtures import PlanMaker, RuntimeFixtures
+from thv_testkit.runtime_fixtures import PlanMaker, RuntimeFixtures, unasked
 from thv_testkit.waiting import eventually
 
 __all__ = ["RuntimeLogsContract"]
@@ -24,7 +24,7 @@ class RuntimeLogsContract(RuntimeFixtures):
     """Seconds within which whoever follows a log must hear that there is no more."""
 
     def test_logs_are_what_the_server_wrote_to_standard_error(self, runtime: Runtime, plan_for: PlanMaker) -> None:
-        observed = runtime.deploy(plan_for())
+        observed = runtime.deploy(plan_for(), unasked)
         _complain(observed, "one", "two", "three")
         text = eventually(lambda: _lines(runtime, observed)[2:] and _lines(runtime, observed))
         assert text == [b"one", b"two", b"three"]
@@ -33,12 +33,12 @@ class RuntimeLogsContract(RuntimeFixtures):
         assert b"".join(runtime.logs(observed.deployment, tail=0)) == b""
 
     def test_logs_stay_after_the_exit(self, runtime: Runtime, plan_for: PlanMaker) -> None:
-        observed = runtime.deploy(plan_for("--exit", "3"))
+        observed = runtime.deploy(plan_for("--exit", "3"), unasked)
         eventually(lambda: runtime.observe()[0].state is ObservedState.EXITED)
         assert b"exits with 3" in b"".join(runtime.logs(observed.deployment))
 
     def test_following_logs_goes_on_until_the_exit(self, runtime: Runtime, plan_for: PlanMaker) -> None:
-        observed = runtime.deploy(plan_for())
+        observed = runtime.deploy(plan_for(), unasked)
         _complain(observed, "before")
         chunks: list[bytes] = []
         follower = threading.Thread(
@@ -56,7 +56,7 @@ class RuntimeLogsContract(RuntimeFixtures):
         assert b"".join(chunks).splitlines()[:2] == [b"before", b"after"]
 
     def test_following_ends_when_the_deployment_is_removed(self, runtime: Runtime, plan_for: PlanMaker) -> None:
-        observed = runtime.deploy(plan_for())
+        observed = runtime.deploy(plan_for(), unasked)
         follower = threading.Thread(target=lambda: list(runtime.logs(observed.deployment, follow=True)))
         follower.start()
         runtime.remove(observed.deployment)

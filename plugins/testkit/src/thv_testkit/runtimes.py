@@ -9,20 +9,19 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from thv_core.errors import NotFound, Unsupported
+from thv_core.errors import NotFound
 from thv_core.spi import (
     Deployment,
     Environment,
     Grant,
-    Network,
     Observed,
     ObservedState,
-    Outbound,
     Probe,
     Progress,
     Runtime,
@@ -30,8 +29,10 @@ from thv_core.spi import (
 )
 from thv_testkit.conversations import Conversation
 from thv_testkit.interruptions import killed_after
-from thv_testkit.runtime_fixtures import PlanMaker
+from thv_testkit.runtime_fixtures import PlanMaker, unasked
+from thv_testkit.runtime_limits import RuntimeLimitsContract
 from thv_testkit.runtime_logs import RuntimeLogsContract
+from thv_testkit.runtime_network import RuntimeNetworkContract
 from thv_testkit.waiting import eventually
 
 __all__ = ["PlanMaker", "RuntimeContract"]
@@ -41,7 +42,7 @@ _MOMENTS = (0.0, 0.01, 0.03, 0.06, 0.12)
 """Seconds after which a start is interrupted: too early for any process, or just in the middle of it."""
 
 
-class RuntimeContract(RuntimeLogsContract):
+class RuntimeContract(RuntimeLogsContract, RuntimeNetworkContract, RuntimeLimitsContract):
     """What every runtime does. Give the fixture ``runtime``, constructed from the fixture ``surroundings``.
 
     Override ``again`` when a second instance needs settings, and ``plan_for`` when the servers of this runtime do not
@@ -62,12 +63,12 @@ class RuntimeContract(RuntimeLogsContract):
         assert not runtime.observe()
 
     def test_a_deployed_server_answers(self, runtime: Runtime, plan_for: PlanMaker) -> None:
-        with Conversation(runtime.deploy(plan_for()).stdio) as server:
+        with Conversation(runtime.deploy(plan_for(), unasked).stdio) as server:
             assert server.text("echo", text="hello\u2028world") == "hello\u2028world"
 
     def test_deploying_describes_a_running_server(self, runtime: Runtime, plan_for: PlanMaker) -> None:
         before = time.time()
-        observed = runtime.deploy(plan_for())
+        observed = runtime.deploy(plan_for(), unasked)
         assert observed.deployment == plan_for().deployment
         assert observed.state is ObservedState.RUNNING
         assert observed.exit_code is None
@@ -76,7 +77,7 @@ class RuntimeContract(RuntimeLogsContract):
     def test_the_gateway_finds_private_fifos_and_a_lock_that_is_free(
         self, runtime: Runtime, plan_for: PlanMaker
     ) -> None:
-        stdio = runtime.deploy(plan_for()).stdio
+        stdio = runtime.deploy(plan_for(), unasked).stdio
         for path in (stdio.stdin, stdio.stdout):
             mode = Path(path).stat().st_mode
             assert stat.S_ISFIFO(mode)
@@ -86,10 +87,10 @@ class RuntimeContract(RuntimeLogsContract):
         assert _is_free(lock)
 
     def test_deploying_twice_starts_one_process(self, runtime: Runtime, plan_for: PlanMaker) -> None:
-        first = runtime.deploy(plan_for())
+        first = runtime.deploy(plan_for(), unasked)
         with Conversation(first.stdio) as server:
             counted, pid = server.count()
-        second = runtime.deploy(plan_for())
+        second = runtime.deploy(plan_for(), unasked)
         assert (second.pid, second.stdio) == (first.pid, first.stdio)
         with Conversation(second.stdio) as server:
             assert server.count() == (counted + 1, pid)
@@ -98,19 +99,19 @@ class RuntimeContract(RuntimeLogsContract):
     def test_a_second_instance_finds_a_server_with_its_memory(
         self, runtime: Runtime, again: Runtime, plan_for: PlanMaker
     ) -> None:
-        first = runtime.deploy(plan_for())
+        first = runtime.deploy(plan_for(), unasked)
         with Conversation(first.stdio) as server:
             counted, pid = server.count()
         (found,) = again.observe()
         assert found == first
-        assert again.deploy(plan_for()) == first
+        assert again.deploy(plan_for(), unasked) == first
         with Conversation(found.stdio) as server:
             assert server.count() == (counted + 1, pid)
 
     def test_a_second_instance_can_stop_and_remove_a_server(
         self, runtime: Runtime, again: Runtime, plan_for: PlanMaker
     ) -> None:
-        deployment = runtime.deploy(plan_for()).deployment
+        deployment = runtime.deploy(plan_for(), unasked).deployment
         again.stop(deployment, _GRACE)
         assert _only(runtime).state is ObservedState.EXITED
         again.remove(deployment)
@@ -121,7 +122,7 @@ class RuntimeContract(RuntimeLogsContract):
     ) -> None:
         monkeypatch.setenv("THV_TESTKIT_FOREIGN", "not granted")
         granted = {"GRANTED": "a value\nwith 'quotes', $HOME and ünicode", "EMPTY": ""}
-        with Conversation(runtime.deploy(plan_for(environment=Environment(values=granted))).stdio) as server:
+        with Conversation(runtime.deploy(plan_for(environment=Environment(values=granted)), unasked).stdio) as server:
             names = server.tool("environment")["structuredContent"]["names"]
             assert set(granted) <= set(names)
             assert "THV_TESTKIT_FOREIGN" not in names
@@ -132,7 +133,7 @@ class RuntimeContract(RuntimeLogsContract):
         self, runtime: Runtime, plan_for: PlanMaker, surroundings: Surroundings
     ) -> None:
         secret = "shh-a-conformance-secret"  # noqa: S105 - a value to look for
-        observed = runtime.deploy(plan_for(environment=Environment(values={"TOKEN": secret})))
+        observed = runtime.deploy(plan_for(environment=Environment(values={"TOKEN": secret})), unasked)
         assert secret not in repr(observed) + repr(runtime) + repr(list(runtime.observe()))
         assert not [line for line in _argument_vectors() if secret.encode() in line]
         assert not [file for file in surroundings.state.rglob("*") if file.is_file() and _holds(file, secret)]
@@ -143,14 +144,14 @@ class RuntimeContract(RuntimeLogsContract):
         folder = _shared(tmp_path)
         (folder / "note").write_text("a note")
         granted = Grant(source=str(folder), target=str(folder), writable=True)
-        with Conversation(runtime.deploy(plan_for(grants=(granted,))).stdio) as server:
+        with Conversation(runtime.deploy(plan_for(grants=(granted,)), unasked).stdio) as server:
             assert server.text("read", path=f"{folder}/note") == "a note"
             assert server.text("write", path=f"{folder}/answer", text="an answer") == "written"
         assert (folder / "answer").read_text() == "an answer"
 
     def test_servers_do_not_share_anything(self, runtime: Runtime, plan_for: PlanMaker) -> None:
         lives = [Deployment(workload="conformance", generation=2), Deployment(workload="conformance.2", generation=1)]
-        observed = [runtime.deploy(plan_for(deployment=life)) for life in lives]
+        observed = [runtime.deploy(plan_for(deployment=life), unasked) for life in lives]
         assert {each.deployment for each in runtime.observe()} == set(lives)
         for each in observed:
             with Conversation(each.stdio) as server:
@@ -162,7 +163,7 @@ class RuntimeContract(RuntimeLogsContract):
 
     def test_workloads_can_be_deployed_at_the_same_time(self, runtime: Runtime, plan_for: PlanMaker) -> None:
         lives = [Deployment(workload=f"conformance-{number}", generation=1) for number in range(4)]
-        threads = [threading.Thread(target=runtime.deploy, args=(plan_for(deployment=life),)) for life in lives]
+        threads = [threading.Thread(target=runtime.deploy, args=(plan_for(deployment=life), unasked)) for life in lives]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -170,13 +171,26 @@ class RuntimeContract(RuntimeLogsContract):
         running = {each.deployment for each in runtime.observe() if each.state is ObservedState.RUNNING}
         assert running == set(lives)
 
+    def test_observing_goes_on_while_others_are_removed(
+        self, runtime: Runtime, again: Runtime, plan_for: PlanMaker
+    ) -> None:
+        lives = [Deployment(workload=f"conformance-{number}", generation=1) for number in range(3)]
+        for life in lives:
+            runtime.deploy(plan_for(deployment=life), unasked)
+        with ThreadPoolExecutor(1) as workers:
+            removing = workers.submit(lambda: [runtime.remove(life) for life in lives])
+            while not removing.done():
+                assert {each.deployment for each in again.observe()} <= set(lives)
+            removing.result()
+        assert not again.observe()
+
     @pytest.mark.parametrize("arguments", [(), ("--stubborn",)], ids=["obedient", "stubborn"])
     def test_stopping_ends_every_process_and_the_exit_stays_observable(
         self, runtime: Runtime, plan_for: PlanMaker, tmp_path: Path, arguments: tuple[str, ...]
     ) -> None:
         held = _shared(tmp_path) / "held"
         granted = Grant(source=str(held.parent), target=str(held.parent), writable=True)
-        observed = runtime.deploy(plan_for("--hold", str(held), *arguments, grants=(granted,)))
+        observed = runtime.deploy(plan_for("--hold", str(held), *arguments, grants=(granted,)), unasked)
         with Conversation(observed.stdio) as server:
             server.count()
         assert not _is_free(held)
@@ -191,7 +205,7 @@ class RuntimeContract(RuntimeLogsContract):
         assert _only(runtime).state is ObservedState.EXITED
 
     def test_a_server_that_obeys_is_given_its_grace_and_no_longer(self, runtime: Runtime, plan_for: PlanMaker) -> None:
-        deployment = runtime.deploy(plan_for()).deployment
+        deployment = runtime.deploy(plan_for(), unasked).deployment
         before = time.monotonic()
         runtime.stop(deployment, 60)
         assert time.monotonic() - before < 30
@@ -199,7 +213,7 @@ class RuntimeContract(RuntimeLogsContract):
     def test_an_exit_is_observed_with_its_code_if_that_is_known(
         self, runtime: Runtime, again: Runtime, plan_for: PlanMaker
     ) -> None:
-        runtime.deploy(plan_for("--exit", "3"))
+        runtime.deploy(plan_for("--exit", "3"), unasked)
         exited = eventually(lambda: [each for each in runtime.observe() if each.state is ObservedState.EXITED])
         assert exited[0].exit_code in (3, None)
         assert again.observe() == exited
@@ -207,7 +221,7 @@ class RuntimeContract(RuntimeLogsContract):
     def test_removing_kills_and_forgets(self, runtime: Runtime, plan_for: PlanMaker, tmp_path: Path) -> None:
         held = _shared(tmp_path) / "held"
         granted = Grant(source=str(held.parent), target=str(held.parent), writable=True)
-        observed = runtime.deploy(plan_for("--hold", str(held), grants=(granted,)))
+        observed = runtime.deploy(plan_for("--hold", str(held), grants=(granted,)), unasked)
         with Conversation(observed.stdio) as server:
             server.count()
         runtime.remove(observed.deployment)
@@ -219,11 +233,11 @@ class RuntimeContract(RuntimeLogsContract):
         runtime.remove(observed.deployment)
 
     def test_a_removed_life_can_be_lived_anew(self, runtime: Runtime, plan_for: PlanMaker) -> None:
-        observed = runtime.deploy(plan_for())
+        observed = runtime.deploy(plan_for(), unasked)
         with Conversation(observed.stdio) as server:
             assert server.count()[0] == 1
         runtime.remove(observed.deployment)
-        with Conversation(runtime.deploy(plan_for()).stdio) as server:
+        with Conversation(runtime.deploy(plan_for(), unasked).stdio) as server:
             assert server.count()[0] == 1
 
     def test_an_unknown_deployment_is_no_error(self, runtime: Runtime) -> None:
@@ -237,26 +251,15 @@ class RuntimeContract(RuntimeLogsContract):
     ) -> None:
         for generation, moment in enumerate(_MOMENTS, start=1):
             plan = plan_for(deployment=Deployment(workload="interrupted", generation=generation))
-            killed_after(moment, partial(runtime.deploy, plan))
+            killed_after(moment, partial(runtime.deploy, plan, unasked))
             listed = again.observe()
             assert all(each.state is ObservedState.RUNNING for each in listed)
-            observed = again.deploy(plan)
+            observed = again.deploy(plan, unasked)
             assert not listed or listed[0].pid == observed.pid
             with Conversation(observed.stdio) as server:
                 assert server.count()[0] == 1, f"interrupted after {moment} seconds"
             assert len(again.observe()) == 1
             again.remove(plan.deployment)
-
-    def test_a_plan_that_needs_what_is_not_offered_is_refused(self, runtime: Runtime, plan_for: PlanMaker) -> None:
-        outbound = Network(outbound=Outbound(insecure_allow_all=True))
-        if runtime.capabilities.network:
-            runtime.prepare(plan_for(network=outbound), lambda _: None)
-            return
-        with pytest.raises(Unsupported):
-            runtime.prepare(plan_for(network=outbound), lambda _: None)
-        with pytest.raises(Unsupported):
-            runtime.deploy(plan_for(network=outbound))
-        assert not runtime.observe()
 
 
 def _only(runtime: Runtime) -> Observed:

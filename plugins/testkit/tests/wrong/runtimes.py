@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from thv_core.errors import NotFound
-from thv_core.spi import Deployment, Environment, Observed, ObservedState, Probe, Stdio
-from thv_testkit.fake_runtime import FakeRuntime, _Life
+from thv_core.errors import NotFound, StartFailed, Unavailable
+from thv_core.spi import Deployment, Environment, Namespace, Observed, ObservedState, Probe, RuntimeCapabilities, Stdio
+from thv_testkit.fake_life import Life
+from thv_testkit.fake_runtime import FakeRuntime
 from thv_testkit.runtimes import RuntimeContract
 
 
@@ -22,24 +23,24 @@ class NeverReady(FakeRuntime):
 
 
 class SharesFifos(FakeRuntime):
-    def deploy(self, plan):
-        observed = super().deploy(plan)
+    def deploy(self, plan, connect):
+        observed = super().deploy(plan, connect)
         Path(observed.stdio.stdin).chmod(0o666)
         return observed
 
 
 class ReadsItself(FakeRuntime):
-    def deploy(self, plan):
-        observed = super().deploy(plan)
+    def deploy(self, plan, connect):
+        observed = super().deploy(plan, connect)
         self.lock = os.open(observed.stdio.lock, os.O_RDWR | os.O_CREAT)
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         return observed
 
 
 class StartsAnew(FakeRuntime):
-    def deploy(self, plan):
+    def deploy(self, plan, connect):
         self.remove(plan.deployment)
-        return super().deploy(plan)
+        return super().deploy(plan, connect)
 
 
 class KnowsOnlyItsOwn(FakeRuntime):
@@ -49,38 +50,40 @@ class KnowsOnlyItsOwn(FakeRuntime):
 
 
 class ConfusesGenerations(FakeRuntime):
-    def deploy(self, plan):
+    def deploy(self, plan, connect):
         deployment = msgspec.structs.replace(plan.deployment, generation=0)
-        return super().deploy(msgspec.structs.replace(plan, deployment=deployment))
+        return super().deploy(msgspec.structs.replace(plan, deployment=deployment), connect)
 
 
 class LeaksEnvironment(FakeRuntime):
-    def deploy(self, plan):
+    def deploy(self, plan, connect):
         values = {**os.environ, **plan.environment.values}
-        return super().deploy(msgspec.structs.replace(plan, environment=Environment(values=values)))
+        return super().deploy(msgspec.structs.replace(plan, environment=Environment(values=values)), connect)
 
 
 class ForgetsEnvironment(FakeRuntime):
-    def deploy(self, plan):
-        return super().deploy(msgspec.structs.replace(plan, environment=Environment()))
+    def deploy(self, plan, connect):
+        return super().deploy(msgspec.structs.replace(plan, environment=Environment()), connect)
 
 
 class WritesSecrets(FakeRuntime):
-    def deploy(self, plan):
-        observed = super().deploy(plan)
+    def deploy(self, plan, connect):
+        observed = super().deploy(plan, connect)
         (self._folder / plan.deployment.label / "environment").write_text(str(plan.environment.values))
         return observed
 
 
 class SecretsInArguments(FakeRuntime):
-    def deploy(self, plan):
+    def deploy(self, plan, connect):
         variables = [f"{name}={value}" for name, value in plan.environment.values.items()]
-        return super().deploy(msgspec.structs.replace(plan, command=("/usr/bin/env", *variables, "sleep", "60")))
+        return super().deploy(
+            msgspec.structs.replace(plan, command=("/usr/bin/env", *variables, "sleep", "60")), connect
+        )
 
 
 class LeavesChildren(FakeRuntime):
     def stop(self, deployment, grace):
-        life = _Life(self._folder / deployment.label)
+        life = Life(self._folder / deployment.label)
         life.signal(signal.SIGTERM)
         time.sleep(grace)
 
@@ -119,12 +122,12 @@ class UnknownIsAnError(FakeRuntime):
 
 
 class ListsHalfStarts(FakeRuntime):
-    def deploy(self, plan):
+    def deploy(self, plan, connect):
         begun = self._folder.parent / "begun" / plan.deployment.label
         begun.parent.mkdir(exist_ok=True)
         begun.write_bytes(msgspec.json.encode(plan.deployment))
         time.sleep(0.05)
-        return super().deploy(plan)
+        return super().deploy(plan, connect)
 
     def observe(self):
         found = {each.deployment: each for each in super().observe()}
@@ -137,8 +140,96 @@ class ListsHalfStarts(FakeRuntime):
 
 
 class PromisesAnything(FakeRuntime):
+    capabilities = RuntimeCapabilities(packages=True)
+
     def prepare(self, plan, report):
         """Refuse nothing."""
+
+
+class ConnectsTooLate(FakeRuntime):
+    def deploy(self, plan, connect):
+        observed = super().deploy(plan, lambda _: None)
+        connect(self.namespace(plan.deployment))
+        return observed
+
+
+class StumblesOverTheRemoved(FakeRuntime):
+    def observe(self):
+        found = super().observe()
+        time.sleep(0.05)
+        return [each for each in found if Path(each.stdio.stdin).stat()]
+
+
+class NeverConnects(FakeRuntime):
+    def deploy(self, plan, connect):
+        return super().deploy(plan, lambda _: None)
+
+
+class ConnectsTwice(FakeRuntime):
+    def deploy(self, plan, connect):
+        return super().deploy(plan, lambda space: (connect(space), connect(space)))
+
+
+class ConnectsWhatReachesNothing(FakeRuntime):
+    def deploy(self, plan, connect):
+        return super().deploy(msgspec.structs.replace(plan, port=plan.port or 8000), connect)
+
+
+class ConnectsWhatRuns(FakeRuntime):
+    def deploy(self, plan, connect):
+        before = self.deployed.copy()
+        observed = super().deploy(plan, connect)
+        if before == self.deployed:
+            connect(self.namespace(plan.deployment))
+        return observed
+
+
+class WrapsWhatConnectingRaises(FakeRuntime):
+    def deploy(self, plan, connect):
+        try:
+            return super().deploy(plan, connect)
+        except (ValueError, Unavailable):
+            raise StartFailed("it could not be connected") from None
+
+
+class NamesAnEarlierProcess(FakeRuntime):
+    def namespace(self, deployment):
+        found = super().namespace(deployment)
+        return msgspec.structs.replace(found, start=found.start - 1)
+
+
+class NamesTheNamespaceOfTheDead(FakeRuntime):
+    known = None
+
+    def namespace(self, deployment):
+        if self.known is None:
+            self.known = super().namespace(deployment)
+        return self.known
+
+    def stop(self, deployment, grace):
+        self.known = self.known or Namespace(pid=os.getpid(), start=1)
+        super().stop(deployment, grace)
+
+
+class SaysNothingOfLimits(FakeRuntime):
+    def deploy(self, plan, connect):
+        return msgspec.structs.replace(super().deploy(plan, connect), limits=())
+
+
+class SaysCpuWithoutLimit(FakeRuntime):
+    def deploy(self, plan, connect):
+        observed = super().deploy(plan, connect)
+        return msgspec.structs.replace(observed, limits=(*observed.limits, "cpu 0 (cgroup)"))
+
+
+class PromisesLimits(FakeRuntime):
+    def prepare(self, plan, report):
+        """Refuse nothing."""
+
+
+class ForgetsNotes(FakeRuntime):
+    def observe(self):
+        return [msgspec.structs.replace(each, notes=()) for each in super().observe()]
 
 
 class IgnoresTail(FakeRuntime):
@@ -170,7 +261,7 @@ class LogsOfNobody(FakeRuntime):
 
 class LosesLogsAtTheExit(FakeRuntime):
     def logs(self, deployment, *, tail=None, follow=False):
-        if _Life(self._folder / deployment.label).is_running:
+        if Life(self._folder / deployment.label).is_running:
             return super().logs(deployment, tail=tail, follow=follow)
         return iter([])
 
@@ -210,7 +301,40 @@ TestForgetsAtTheStop = wrong(
 TestNeverForgets = wrong(NeverForgets, "test_removing_kills_and_forgets")
 TestHidesWhatItShouldRemove = wrong(HidesWhatItShouldRemove, "test_a_removed_life_can_be_lived_anew")
 TestUnknownIsAnError = wrong(UnknownIsAnError, "test_an_unknown_deployment_is_no_error")
-TestPromisesAnything = wrong(PromisesAnything, "test_a_plan_that_needs_what_is_not_offered_is_refused")
+TestPromisesAnything = wrong(
+    PromisesAnything,
+    "test_the_sockets_of_a_server_are_made_once_before_its_first_instruction",
+    "test_the_namespace_is_that_of_a_live_process",
+    "test_what_does_not_run_has_no_namespace",
+)
+TestConnectsTooLate = wrong(
+    ConnectsTooLate,
+    "test_the_sockets_of_a_server_are_made_once_before_its_first_instruction",
+    "test_what_connecting_raises_comes_through_and_nothing_is_left",
+    "test_a_start_that_was_interrupted_while_it_was_connected_never_was",
+)
+TestStumblesOverTheRemoved = wrong(StumblesOverTheRemoved, "test_observing_goes_on_while_others_are_removed")
+TestNeverConnects = wrong(
+    NeverConnects,
+    "test_the_sockets_of_a_server_are_made_once_before_its_first_instruction",
+    "test_a_second_instance_finds_the_namespace",
+)
+TestConnectsTwice = wrong(ConnectsTwice, "test_the_sockets_of_a_server_are_made_once_before_its_first_instruction")
+TestConnectsWhatReachesNothing = wrong(
+    ConnectsWhatReachesNothing, "test_a_server_that_reaches_nothing_and_has_no_port_gets_no_sockets"
+)
+TestConnectsWhatRuns = wrong(ConnectsWhatRuns, "test_deploying_a_running_server_makes_no_sockets")
+TestWrapsWhatConnectingRaises = wrong(
+    WrapsWhatConnectingRaises, "test_what_connecting_raises_comes_through_and_nothing_is_left"
+)
+TestNamesAnEarlierProcess = wrong(NamesAnEarlierProcess, "test_the_namespace_is_that_of_a_live_process")
+TestNamesTheNamespaceOfTheDead = wrong(NamesTheNamespaceOfTheDead, "test_what_does_not_run_has_no_namespace")
+TestSaysNothingOfLimits = wrong(
+    SaysNothingOfLimits, "test_it_is_told_of_each_limit_how_it_is_enforced_or_that_it_is_not"
+)
+TestSaysCpuWithoutLimit = wrong(SaysCpuWithoutLimit, "test_no_limit_of_processors_is_told_when_there_is_none")
+TestPromisesLimits = wrong(PromisesLimits, "test_required_limits_are_enforced_or_the_server_is_refused")
+TestForgetsNotes = wrong(ForgetsNotes, "test_notes_are_sentences_for_its_user_and_stay_the_same")
 TestIgnoresTail = wrong(IgnoresTail, "test_logs_are_what_the_server_wrote_to_standard_error")
 TestNeverFollows = wrong(NeverFollows, "test_following_logs_goes_on_until_the_exit", patience=0.5)
 TestLogsOfNobody = wrong(LogsOfNobody, "test_logs_of_an_unknown_deployment_are_not_found")

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["config"]
 
-_ROLES = {"gateway": "the gateway", "runtime": "the default runtime", "secrets.provider": "the secret store"}
+_ROLES = {
+    "egress": "the egress",
+    "gateway": "the gateway",
+    "runtime": "the default runtime",
+    "secrets.provider": "the secret store",
+}
 """What a plugin is when a setting chooses it."""
 
 _PLUGINS = "plugins."

@@ -1,4 +1,4 @@
-"""Complete the names of workloads in a shell; whatever fails completes nothing."""
+"""Complete the names of workloads, profiles and transports in a shell; whatever fails completes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from contextlib import closing
 
 import click
 
-__all__ = ["workload_names"]
+__all__ = ["profile_names", "transport_names", "workload_names"]
+
+
+def profile_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of thv's own profiles that start with ``incomplete``."""
+    from thv_core.model.profile import BUILTIN_PROFILES
+
+    return [name for name in sorted(BUILTIN_PROFILES) if name.startswith(incomplete)]
+
+
+def transport_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the transports that are offered and start with ``incomplete``."""
+    return [name for name in ("stdio", "streamable-http") if name.startswith(incomplete)]
 
 
 def workload_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

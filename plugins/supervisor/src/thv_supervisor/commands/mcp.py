@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["mcp"]
 
+GATEWAY_PATIENCE = 5.0
+"""Seconds that a gateway may be away while it is replaced."""
+
 server_option = click.option("--server", default="", metavar="NAME|URL", help="A workload, or the URL of a server.")
 timeout_option = click.option(
     "--timeout",
@@ -88,7 +91,7 @@ def _client(console: Console, server: str, timeout: float) -> McpClient:
     view = control.call("GET", workload_path(server, "status"))
     if view["status"] != "running":
         raise Unavailable(f"{server} is {view['status']}", hint=f"thv start {server}")
-    return McpClient(view["url"], timeout)
+    return McpClient(view["url"], timeout, GATEWAY_PATIENCE)
 
 
 def _one(name: str, server: str) -> str:

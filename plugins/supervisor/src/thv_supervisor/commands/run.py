@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from thv_supervisor.commands.completing import profile_names, transport_names
 from thv_supervisor.wire import PREFIX, WORKLOADS
 
 if TYPE_CHECKING:
@@ -23,10 +24,31 @@ ENDING = 150.0
 @click.option("--name", default="", help="Name of the workload; else derived from the server.")
 @click.option("-e", "--env", "env_vars", multiple=True, metavar="KEY=VALUE", help="Set a variable of the server.")
 @click.option("--secret", "secrets", multiple=True, metavar="NAME,target=ENV", help="Give a secret; env:NAME is yours.")
-@click.option("--transport", default="", metavar="TYPE", help="How the server speaks: stdio.")
+@click.option(
+    "--transport",
+    default="",
+    metavar="TYPE",
+    shell_complete=transport_names,
+    help="How the server speaks: stdio, or streamable-http.",
+)
+@click.option(
+    "--target-port", default=0, type=click.IntRange(0, 65535), help="Where a server that speaks HTTP listens."
+)
 @click.option("--proxy-port", default=0, type=click.IntRange(0, 65535), help="Port of the gateway; else chosen.")
-@click.option("--permission-profile", "profile", default="", metavar="NAME|FILE", help="What the server may do.")
+@click.option(
+    "--permission-profile",
+    "profile",
+    default="",
+    metavar="NAME|FILE",
+    shell_complete=profile_names,
+    help="What the server may do.",
+)
 @click.option("-v", "--volume", "volumes", multiple=True, metavar="HOST:SERVER[:ro]", help="Grant a path.")
+@click.option("--allow-network", multiple=True, metavar="HOST[:PORT]", help="What the server may reach.")
+@click.option("--allow-read", multiple=True, metavar="PATH", help="What of yours the server may read.")
+@click.option("--allow-write", multiple=True, metavar="PATH", help="What of yours the server may write.")
+@click.option("--allow-socket", is_flag=True, help="Grant paths that contain Unix sockets.")
+@click.option("--allow-scripts", is_flag=True, help="Let the package run its install scripts, isolated.")
 @click.option("--from-config", "config_file", default="", metavar="FILE", help="Run an exported RunConfig.")
 @click.pass_obj
 def run(console: Console, /, **flags: Any) -> None:

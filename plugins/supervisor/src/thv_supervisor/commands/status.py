@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import click
 
 from thv_supervisor.commands.completing import workload_names
 from thv_supervisor.commands.listing import ago
-from thv_supervisor.wire import workload_path
+from thv_supervisor.wire import EGRESS, workload_path
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
 
 __all__ = ["status"]
+
+LABELS = 10
+"""The least width of the labels; the name of the workload may be a longer one."""
 
 
 @click.command(short_help="Show one workload.")
@@ -29,24 +33,43 @@ def status(console: Console, name: str, form: str) -> None:
     if form == "json":
         console.document(view)
         return
-    for label, text in _pairs(view):
-        console.line(f"{label:<11}{text}")
+    pairs = _pairs(view, _reach(client, view))
+    width = max(LABELS, len(view["name"])) + 1
+    for label, text in pairs:
+        console.line(f"{label:<{width}}{text}")
 
 
-def _pairs(view: dict[str, Any]) -> list[tuple[str, str]]:
+def _pairs(view: dict[str, Any], reach: str) -> list[tuple[str, str]]:
     spoken = f", speaks {view['protocol_version']}" if view["protocol_version"] else ""
     pairs = [
         (view["name"], _doing(view)),
         ("package", f"{view['package']}   {view['runtime']}, {view['transport_type']}{spoken}"),
         ("url", view["url"]),
         ("tools", ", ".join(view["tools"]) or "none known"),
-        ("reach", "nothing beyond itself"),
+        ("reach", reach),
         ("files", _files(view)),
+        *[("limits", ", ".join(view["limits"])) for _ in view["limits"][:1]],
+        *[("note", note) for note in view["notes"]],
         ("group", view["group"]),
         ("created", ago(view["created_at"])),
         ("log", f"thv logs {view['name']}"),
     ]
     return [pairs[0], ("reason", view["status_context"]), *pairs[1:]] if view["status_context"] else pairs
+
+
+def _reach(client: Any, view: dict[str, Any]) -> str:
+    from thv_core.errors import ThvError
+
+    if not view["reaches"]:
+        return "nothing beyond itself"
+    name = view["name"]
+    try:
+        found = client.call("GET", f"{EGRESS}/report?by=workload&{urlencode({'workload': name})}")["sums"]
+    except ThvError:
+        return str(view["reaches"])
+    connections, denied = (sum(each[count] for each in found) for count in ("connections", "denied"))
+    made = f"{connections} connection{'' if connections == 1 else 's'}, {denied} denied"
+    return f"{view['reaches']}   {made}   thv egress log {name}"
 
 
 def _files(view: dict[str, Any]) -> str:
@@ -61,4 +84,5 @@ def _doing(view: dict[str, Any]) -> str:
     if not view["started_at"]:
         return f"{view['status']}, {restarts}"
     since = ago(view["started_at"]).removesuffix(" ago")
-    return f"{view['status']} for {since} (pid {view['pid']}), {restarts}"
+    process = f" (pid {view['pid']})" if view["pid"] else ""
+    return f"{view['status']} for {since}{process}, {restarts}"

@@ -20,6 +20,7 @@ from thv_core.services.assembling import assemble, package_of, scheme_of
 from thv_core.spi.runtimes import Runtime
 from thv_core.spi.sources import Builder, ServerSource
 from thv_supervisor.control.ground import Ground
+from thv_supervisor.control.outlets import outlet_plan
 
 __all__ = ["Admitted", "admit", "ephemeral_start", "is_free"]
 
@@ -55,15 +56,26 @@ async def admit(request: RunRequest, ground: Ground) -> Admitted:
 def _loadable(config: RunConfig, ground: Ground) -> None:
     """Construct every driver that a start will need, where a slow import holds up nobody."""
     drivers = ground.kernel.drivers
-    drivers.get(Builder, package_of(config.image).scheme)
-    runtime = drivers.get(Runtime, config.runtime)
-    if config.permission_profile.network.reaches_out and not runtime.capabilities.network:
+    drivers.get(Builder, package_of(config).scheme)
+    _connectable(config, drivers.get(Runtime, config.runtime))
+    outlet_plan(config.permission_profile.network, config.target_port, ground.kernel)
+    if any(not reference.from_shell for reference in config.secret_references):
+        ground.kernel.secret_store()
+
+
+def _connectable(config: RunConfig, runtime: Runtime) -> None:
+    if runtime.capabilities.network:
+        return
+    if config.permission_profile.network.reaches_out:
         raise Unsupported(
             f"the runtime {config.runtime} cannot open the network, and the profile asks for it",
             hint="Run it without network:  --permission-profile none",
         )
-    if any(not reference.from_shell for reference in config.secret_references):
-        ground.kernel.secret_store()
+    if config.target_port:
+        raise Unsupported(
+            f"the runtime {config.runtime} cannot connect to a server that listens on a port",
+            hint="Run the server with its stdio transport.",
+        )
 
 
 async def _configured(request: RunRequest, ground: Ground) -> Admitted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from thv_core import __version__
@@ -22,6 +21,9 @@ from thv_core.model.events import Progress
 from thv_core.model.request import RunRequest
 from thv_core.model.status import Status
 from thv_core.model.workload import Workload
+from thv_supervisor.control.api_cache import CacheHandlers
+from thv_supervisor.control.api_egress import EgressHandlers
+from thv_supervisor.control.api_wire import LINES, answer, is_true, line, refusal, tail
 from thv_supervisor.control.keeping import STOP_GRACE, Keeper
 from thv_supervisor.control.log_reading import proxy_log, server_log
 from thv_supervisor.control.reconciler import Reconciler
@@ -35,22 +37,16 @@ BODY_LIMIT = 1 << 20
 SETTLE_LIMIT = 60.0
 MOST_GRACE = 3600.0
 
-_STATUSES = {
-    "already-exists": 409,
-    "invalid-document": 400,
-    "invalid-request": 400,
-    "invalid-settings": 400,
-    "not-found": 404,
-    "not-ready": 503,
-    "port-unavailable": 409,
-}
-
 
 def application(reconciler: Reconciler, settlement: Settlement) -> Starlette:
     """Return the ASGI application of the control API."""
-    handlers = _Handlers(reconciler, settlement)
+    operations = [
+        *_Handlers(reconciler, settlement).table(),
+        *EgressHandlers(reconciler.ground).table(),
+        *CacheHandlers(reconciler).table(),
+    ]
     return Starlette(
-        routes=[Route(path, handler, methods=[method]) for method, path, handler in handlers.table()],
+        routes=[Route(path, handler, methods=[method]) for method, path, handler in operations],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=_settled(settlement))],
         exception_handlers={ThvError: _refused},
     )
@@ -74,7 +70,7 @@ def _settled(
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ThvError)  # noqa: S101 - registered for that class only
-    return JSONResponse(error.document(), _STATUSES.get(error.code, 500))
+    return refusal(error)
 
 
 class _Handlers:
@@ -109,7 +105,7 @@ class _Handlers:
 
     async def version(self, request: Request) -> Response:
         """Return the version of the core that control runs."""
-        return JSONResponse({"version": __version__})
+        return answer({"version": __version__})
 
     async def shutdown(self, request: Request) -> Response:
         """End the three processes; every server lives on."""
@@ -120,9 +116,9 @@ class _Handlers:
         """List workloads: those that should run, whatever ails them, or all with ``?all=true``."""
         await self._reconciler.look()
         views = self._reconciler.views()
-        if request.query_params.get("all") != "true":
+        if not is_true(request, "all"):
             views = [view for view in views if view.status not in (Status.STOPPED, Status.STOPPING)]
-        return _json({"workloads": views})
+        return answer({"workloads": views})
 
     async def run(self, request: Request) -> Response:
         """Run a server, and stream what happens until it is ready or has failed."""
@@ -130,12 +126,12 @@ class _Handlers:
         if not self._reconciler.knows(asked):
             self._settlement.adopt_network(asked.network)
         keeper = await self._reconciler.submit(asked)
-        return StreamingResponse(self._story(keeper), 201, media_type="application/x-ndjson")
+        return StreamingResponse(self._story(keeper), 201, media_type=LINES)
 
     async def restart(self, request: Request) -> Response:
         """Start a workload anew, and stream what happens until it is ready or has failed."""
         keeper = await self._reconciler.start(request.path_params["name"])
-        return StreamingResponse(self._story(keeper), 202, media_type="application/x-ndjson")
+        return StreamingResponse(self._story(keeper), 202, media_type=LINES)
 
     async def stop(self, request: Request) -> Response:
         """Stop a workload, waiting until it has; ``?timeout=SECONDS`` is its grace."""
@@ -156,16 +152,16 @@ class _Handlers:
         names = await self._reconciler.abandon(request.path_params["request_id"])
         for name in names:
             await self._reconciler.until(name, _gone, STOP_GRACE + SETTLE_LIMIT)
-        return _json({"removed": names})
+        return answer({"removed": names})
 
     async def status(self, request: Request) -> Response:
         """Return one workload."""
         await self._reconciler.look()
-        return _json(self._reconciler.view(request.path_params["name"]))
+        return answer(self._reconciler.view(request.path_params["name"]))
 
     async def export(self, request: Request) -> Response:
         """Return the RunConfig of a workload."""
-        return _json(self._reconciler.ground.store.get(request.path_params["name"]).config)
+        return answer(self._reconciler.ground.store.get(request.path_params["name"]).config)
 
     async def logs(self, request: Request) -> Response:
         """Return what a server wrote to its standard error; ``?tail=LINES`` and ``?follow=true``."""
@@ -183,11 +179,11 @@ class _Handlers:
     async def _story(self, keeper: Keeper) -> AsyncIterator[bytes]:
         async for happening in keeper.happenings.listen():
             if isinstance(happening, Progress):
-                yield _line({"progress": msgspec.to_builtins(happening)})
+                yield line({"progress": msgspec.to_builtins(happening)})
             elif isinstance(happening, ThvError):
-                yield _line({"error": happening.document()})
+                yield line({"error": happening.document()})
             else:
-                yield _line({"ready": msgspec.to_builtins(self._reconciler.view(keeper.name))})
+                yield line({"ready": msgspec.to_builtins(self._reconciler.view(keeper.name))})
 
 
 def _stopped(workload: Workload | None) -> bool:
@@ -199,12 +195,7 @@ def _gone(workload: Workload | None) -> bool:
 
 
 def _window(request: Request) -> tuple[int | None, bool]:
-    tail = request.query_params.get("tail")
-    if tail is not None and not (tail.isascii() and tail.isdigit()):
-        raise InvalidRequest(f"tail={tail} is not a number of lines")
-    # More digits than any log has lines.
-    lines = None if tail is None or len(tail) > 9 else int(tail)
-    return lines, request.query_params.get("follow") == "true"
+    return tail(request), is_true(request, "follow")
 
 
 def _grace(request: Request) -> float:
@@ -225,11 +216,3 @@ async def _body(request: Request) -> bytes:
         if len(body) > BODY_LIMIT:
             raise InvalidRequest("the request is larger than 1 MiB")
     return body
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
-
-
-def _line(value: object) -> bytes:
-    return json.dumps(value).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Speak to the gateway: write the snapshot, say ``reload``, and listen to its reports."""
+"""Speak to the gateway: write the snapshot of routes and outlets, say ``reload``, and listen to its reports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class GatewayLink:
         self._changed = changed
         self._reports: dict[str, RouteReport] = {}
         self._writer: asyncio.StreamWriter | None = None
-        self._routes = {route.workload: route for route in self._stored()}
+        stored = self._stored()
+        self._routes = {route.workload: route for route in stored.routes}
+        self._outlets = frozenset(stored.outlets)
 
     def report(self, workload: str) -> RouteReport | None:
         """Return what the gateway last said of a workload."""
@@ -51,9 +53,23 @@ class GatewayLink:
         routes = {name: each for name, each in self._routes.items() if name != workload}
         if route is not None:
             routes[workload] = route
-        self._write(routes)
+        self._write(routes, self._outlets)
         self._routes = routes
         await self._order(Order.RELOAD)
+
+    async def connect(self, workload: str, incarnations: Iterable[str]) -> None:
+        """Let the snapshot name exactly these outlets of a workload, and tell the gateway."""
+        others = {label for label in self._outlets if _workload_of(label) != workload}
+        outlets = frozenset(others.union(incarnations))
+        if outlets == self._outlets:
+            return
+        self._write(self._routes, outlets)
+        self._outlets = outlets
+        await self._order(Order.RELOAD)
+
+    def connected(self) -> set[str]:
+        """Return the workloads with an outlet in the snapshot."""
+        return {_workload_of(label) for label in self._outlets}
 
     def routed(self) -> list[str]:
         """Return the workloads in the snapshot."""
@@ -105,14 +121,19 @@ class GatewayLink:
             return False
         return True
 
-    def _stored(self) -> Iterable[Route]:
+    def _stored(self) -> RouteSnapshot:
         text = read_or_none(self._directory / ROUTES_FILE)
         try:
-            return decode_document(text, RouteSnapshot, ROUTES_FILE).routes if text else ()
+            return decode_document(text, RouteSnapshot, ROUTES_FILE) if text else RouteSnapshot()
         except InvalidDocument as error:
             log.error("the routes are written anew: %s", error)
-            return ()
+            return RouteSnapshot()
 
-    def _write(self, routes: Mapping[str, Route]) -> None:
-        snapshot = RouteSnapshot(routes=tuple(routes[name] for name in sorted(routes)))
+    def _write(self, routes: Mapping[str, Route], outlets: Iterable[str]) -> None:
+        ordered = tuple(routes[name] for name in sorted(routes))
+        snapshot = RouteSnapshot(routes=ordered, outlets=tuple(sorted(outlets)))
         write_atomically(self._directory / ROUTES_FILE, encode_document(snapshot))
+
+
+def _workload_of(incarnation: str) -> str:
+    return incarnation.rpartition(".")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from thv_core.spi.observers import WorkloadObserver
 from thv_core.state.store import StateStore
 from thv_supervisor.control.driver_calls import DriverCalls
 from thv_supervisor.control.gateway_link import GatewayLink
+from thv_supervisor.control.network_link import NetworkLink
 from thv_supervisor.control.observing import Observatory
 
 __all__ = ["Ground", "ShellValues"]
@@ -48,16 +50,22 @@ class ShellValues:
 
 @dataclass(frozen=True)
 class Ground:
-    """The state, the drivers, the runtimes' eyes and the gateway's ear."""
+    """The state, the drivers, the runtimes' eyes, the gateway's ear, and the environment of this process.
+
+    ``jobs`` are the names under which packages are being prepared now; no workload accounts for those.
+    """
 
     kernel: Kernel
     store: StateStore
     calls: DriverCalls
     observatory: Observatory
     link: GatewayLink
+    network: NetworkLink
     shell_values: ShellValues
     observers: tuple[tuple[str, WorkloadObserver], ...] = ()
     clock: Callable[[], float] = field(default=time.time)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    jobs: set[str] = field(default_factory=set[str])
 
     async def announce(self, workload: Workload) -> None:
         """Tell every observer that a workload changed its status; one that fails changes nothing."""

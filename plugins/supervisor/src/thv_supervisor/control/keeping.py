@@ -23,6 +23,7 @@ from thv_core.services.transitions import became, to_remove, to_start
 from thv_core.spi.runtimes import ObservedState, Runtime
 from thv_supervisor.control.ground import Ground
 from thv_supervisor.control.progressing import Happenings
+from thv_supervisor.control.reconnecting import Reconnection
 from thv_supervisor.control.starting import last_lines, start
 
 __all__ = ["STOP_GRACE", "Keeper"]
@@ -52,6 +53,7 @@ class Keeper:
         self.grace = STOP_GRACE
         self.repick: Callable[[], int] | None = None
         """Chooses another port, once, in the first start of a workload that asked for none in particular."""
+        self.reconnection = Reconnection(ground, self.wake)
         self._ground = ground
         self._wake = asyncio.Event()
         self._failures = 0
@@ -105,6 +107,10 @@ class Keeper:
             if situation is None:
                 return await self._unobservable()
             await self._publish(situation)
+            await self.reconnection.keep(situation)
+            if self._ground.store.get(self.name) != situation.workload:
+                # Something else is wanted meanwhile: what would have been done counts for it no more.
+                return 0.0
             step = next_step(situation)
             return await self._acts[step.act](situation, step)
         except ThvError as error:
@@ -153,7 +159,13 @@ class Keeper:
         workload = situation.workload
         if workload.status is Status.ERROR:
             return IDLE
-        await start(workload, self._ground, self.happenings)
+        try:
+            await start(workload, self._ground, self.happenings)
+        except ThvError as error:
+            if self._ground.store.get(self.name).generation == workload.generation:
+                raise
+            log.warning("the former start of %s failed: %s", self.name, error.message)
+            return 0.0
         self._began = time.monotonic()
         await self._ground.observatory.refresh(workload.config.runtime)
         return 0.0
@@ -192,7 +204,9 @@ class Keeper:
         return IDLE
 
     def _running(self, workload: Workload) -> Workload:
-        ready = became(workload, Status.RUNNING)
+        # Why it had to be started again stays known; what ailed it, and no longer does, is over.
+        reason = workload.reason if workload.status is Status.STARTING else ""
+        ready = became(workload, Status.RUNNING, reason)
         return msgspec.structs.replace(ready, provisional=False, started_at=self._ground.clock())
 
     async def _stopped(self, situation: Situation, step: Step) -> float:
@@ -209,12 +223,20 @@ class Keeper:
         return IDLE
 
     async def _unobservable(self) -> float:
-        runtime = self._ground.store.get(self.name).config.runtime
+        workload = self._ground.store.get(self.name)
+        runtime = workload.config.runtime
         await self._ground.observatory.refresh(runtime)
-        if self._ground.observatory.sees(runtime, self.name) is None:
+        if self._ground.observatory.sees(runtime, self.name) is not None:
+            return 0.0
+        try:
             await self._ground.calls.run(f"runtime {runtime}", 30.0, self._runtime)
-            return 1.0
-        return 0.0
+        except ThvError as error:
+            if workload.provisional or workload.desired is not Desired.RUNNING:
+                raise
+            # The server may well run: it is no failure of its own, and a new life would make a stray of it.
+            if workload.status is not Status.ERROR:
+                await self._ails(error)
+        return 1.0
 
     async def _fail(self, situation: Situation, step: Step) -> float:
         if step.code == PortUnavailable.code and self.repick is not None:

@@ -22,10 +22,12 @@ from thv_supervisor.control.api import application
 from thv_supervisor.control.driver_calls import DriverCalls
 from thv_supervisor.control.gateway_link import GatewayLink
 from thv_supervisor.control.ground import Ground, ShellValues
+from thv_supervisor.control.network_link import NetworkLink
 from thv_supervisor.control.observing import Observatory
 from thv_supervisor.control.reconciler import Reconciler
 from thv_supervisor.control.settling import Settlement
 from thv_supervisor.control.succession import Handover, receive
+from thv_supervisor.file_limit import raise_file_limit
 from thv_supervisor.installations import installation
 
 __all__ = ["main"]
@@ -43,6 +45,7 @@ def main(lifeline: int, handover: int | None = None) -> None:
     """Decide what runs until SIGTERM, or until the supervisor is gone and ``lifeline`` closes."""
     logging.basicConfig(format="%(asctime)s control %(levelname)s %(message)s", level=logging.INFO)
     os.set_inheritable(lifeline, False)
+    raise_file_limit()
     paths = Paths.from_environment(os.environ, sys.platform)
     try:
         kernel = compose(os.environ, sys.platform)
@@ -62,6 +65,7 @@ async def _serve(kernel: Kernel, lifeline: int, handed: Handover) -> None:
     kernel.paths.control_error.unlink(missing_ok=True)
     tasks = [
         asyncio.create_task(ground.link.follow(handed.renew_gateway), name="gateway link"),
+        asyncio.create_task(ground.network.follow(), name="network link"),
         asyncio.create_task(ground.observatory.watch(reconciler.runtimes, reconciler.end_strays), name="observatory"),
     ]
     for task in tasks:
@@ -94,6 +98,7 @@ def _ground(kernel: Kernel, handed: Handover, changed: Callable[[str], None]) ->
         calls=calls,
         observatory=Observatory(kernel.drivers, calls, changed),
         link=GatewayLink(kernel.paths, changed),
+        network=NetworkLink(kernel.paths, changed),
         shell_values=ShellValues(handed.shell_values),
         observers=tuple(kernel.hooks.observers(kernel.surroundings)),
     )

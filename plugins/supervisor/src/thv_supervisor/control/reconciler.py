@@ -21,7 +21,7 @@ from thv_core.model.workload import Workload, WorkloadView
 from thv_core.services.choosing_ports import choose_port
 from thv_core.services.describing import view
 from thv_core.services.transitions import to_remove, to_start, to_stop
-from thv_core.spi.runtimes import Runtime
+from thv_core.spi.runtimes import Observed, Runtime
 from thv_supervisor.control.admission import admit, ephemeral_start, is_free
 from thv_supervisor.control.ground import Ground
 from thv_supervisor.control.keeping import STOP_GRACE, Keeper
@@ -44,6 +44,11 @@ class Reconciler:
         self._turn = asyncio.Lock()
         self._abandoned: deque[str] = deque(maxlen=MOST_ABANDONED)
 
+    @property
+    def turn(self) -> asyncio.Lock:
+        """What is held while a workload is recorded: whoever holds it knows that none is added."""
+        return self._turn
+
     def wake(self, workload: str) -> None:
         """Let the keeper of a workload look again."""
         keeper = self._keepers.get(workload)
@@ -55,6 +60,8 @@ class Reconciler:
         known = self.ground.store.names()
         for name in set(self.ground.link.routed()) - set(known):
             await self.ground.link.publish(name, None)
+        for name in self.ground.link.connected() - set(known):
+            await self.ground.link.connect(name, ())
         for name in known:
             self._keep(name)
 
@@ -160,8 +167,10 @@ class Reconciler:
 
     def _record(self, request: RunRequest, config: RunConfig) -> Keeper:
         store = self.ground.store
-        others = {name: port for name, port in store.remembered_ports().items() if name != config.name}
-        port = choose_port(config.port, others, ephemeral_start(), is_free)
+        remembered = store.remembered_ports()
+        # A name that there is already is refused by the store; its port is in use by nobody else.
+        named = config.name in remembered
+        port = config.port if named else choose_port(config.port, remembered, ephemeral_start(), is_free)
         store.add(
             Workload(
                 name=config.name,
@@ -207,8 +216,8 @@ class Reconciler:
             del self._keepers[keeper.name]
 
     async def end_strays(self, runtime: str) -> None:
-        """End what a runtime sees and no workload accounts for; a workload is recorded before it is deployed."""
-        known = set(self.ground.store.names())
+        """End what a runtime sees and no workload or job accounts for; each is recorded before it is deployed."""
+        known = {*self.ground.store.names(), *tuple(self.ground.jobs)}
         for name in set(self.ground.observatory.workloads(runtime)) - known:
             for each in self.ground.observatory.sees(runtime, name) or ():
                 log.warning("ending %s, which belongs to no workload", each.deployment.label)
@@ -226,7 +235,13 @@ class Reconciler:
     def _view(self, workload: Workload) -> WorkloadView:
         observed = self.ground.observatory.sees(workload.config.runtime, workload.name) or ()
         mine = next((each for each in observed if each.deployment.generation == workload.generation), None)
-        return view(workload, mine, self.ground.link.report(workload.name))
+        return view(workload, mine and self._noted(mine), self.ground.link.report(workload.name))
+
+    def _noted(self, observed: Observed) -> Observed:
+        """Return what a runtime sees with what the keeper knows of its network beside it."""
+        keeper = self._keepers.get(observed.deployment.workload)
+        note = keeper.reconnection.note(observed.deployment.label) if keeper else ""
+        return msgspec.structs.replace(observed, notes=(*observed.notes, note)) if note else observed
 
 
 def _over(workload: Workload) -> ThvError:

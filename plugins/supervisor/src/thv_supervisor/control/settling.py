@@ -97,4 +97,15 @@ _REASONS = {
 
 
 def _renews_gateway(latest: Configuration, former: Configuration) -> bool:
-    return (latest.gateway, latest.plugins, latest.disabled) != (former.gateway, former.plugins, former.disabled)
+    return _of_gateway(latest) != _of_gateway(former)
+
+
+def _of_gateway(configuration: Configuration) -> tuple[object, ...]:
+    """Return the settings that the gateway's process was composed from."""
+    return (
+        configuration.gateway,
+        configuration.egress,
+        configuration.ca_certificate_path,
+        configuration.plugins,
+        configuration.disabled,
+    )

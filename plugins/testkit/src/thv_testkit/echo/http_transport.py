@@ -10,8 +10,8 @@ import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
+from thv_testkit.echo.calls import Refusal, part
 from thv_testkit.echo.server import META, MODERN, Echo, error
-from thv_testkit.echo.tools import Refusal, part
 
 __all__ = ["HttpEcho", "serve_http"]
 

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from thv_testkit.echo.tools import SLOW, TOOLS, Call, Cancelled, Refusal, ToolFailed, part
+from thv_testkit.echo.calls import Call, Cancelled, Refusal, ToolFailed, part
+from thv_testkit.echo.tools import SLOW, TOOLS
 
 __all__ = ["ERAS", "LEGACY", "META", "MODERN", "Echo", "error"]
 

@@ -7,8 +7,8 @@ import sys
 import threading
 from typing import Any, cast
 
+from thv_testkit.echo.calls import Refusal
 from thv_testkit.echo.server import Echo, error
-from thv_testkit.echo.tools import Refusal
 
 __all__ = ["serve_stdio"]
 

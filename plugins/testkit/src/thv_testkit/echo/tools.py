@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import sys
-import threading
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-__all__ = ["SLOW", "TOOLS", "Call", "Cancelled", "Refusal", "Tool", "ToolFailed", "part"]
+from thv_testkit.echo.calls import Call, Cancelled, Refusal, Tool, ToolFailed, part, structured, text_result
+from thv_testkit.echo.excess import EXCESS
+from thv_testkit.echo.outward import OUTWARD
+
+__all__ = ["SLOW", "TOOLS"]
 
 Json = dict[str, Any]
-Ask = Callable[[str, Json, Callable[[Json], None]], Json]
 
 _LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 _CLIENT_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
@@ -32,81 +31,14 @@ _QUESTIONS: dict[str, tuple[str, Json]] = {
 }
 
 
-def part(container: Json, key: str) -> Json:
-    """Return the object under ``key``, or an empty one."""
-    value: Any = container.get(key)
-    return cast("Json", value) if isinstance(value, dict) else {}
-
-
-class Refusal(Exception):
-    """A JSON-RPC error; ``status`` is its HTTP status in the modern era."""
-
-    def __init__(self, code: int, message: str, data: Json | None = None, status: int = 200) -> None:
-        super().__init__(message)
-        self.code, self.data, self.status = code, data, status
-
-
-class ToolFailed(Exception):
-    """A tool could not do what it was asked; the result says so with ``isError``."""
-
-
-class Cancelled(Exception):
-    """The client took its request back; nothing is answered."""
-
-
-class Call:
-    """One ``tools/call``; ``ask`` is None in the modern era, which has no requests from server to client."""
-
-    def __init__(self, params: Json, send: Callable[[Json], None], cancelled: threading.Event, ask: Ask | None) -> None:
-        self.params, self.send, self.cancelled, self.ask = params, send, cancelled, ask
-        self.arguments = part(params, "arguments")
-        self.meta = part(params, "_meta")
-        self.count = 0
-
-    def argument(self, name: str, kind: Callable[[Any], Any], default: Any = None) -> Any:
-        """Return an argument as ``kind``; without a default it is required."""
-        value = self.arguments.get(name, default)
-        try:
-            if value is not None:
-                return kind(value)
-        except (TypeError, ValueError):
-            pass
-        raise ToolFailed(f"the argument {name} is missing or has a wrong type")
-
-    def notify(self, method: str, params: Json) -> None:
-        """Send a notification to the client."""
-        self.send({"jsonrpc": "2.0", "method": method, "params": params})
-
-
-class Tool:
-    """A tool: ``run`` takes a :class:`Call` and returns a result; its docstring describes it to the client."""
-
-    def __init__(self, run: Callable[[Call], Json], *required: str, **properties: str) -> None:
-        self.run = run
-        schema = {"type": "object", "properties": {name: {"type": kind} for name, kind in properties.items()}}
-        self.document: Json = {
-            "name": run.__name__.strip("_"),
-            "description": (run.__doc__ or "").strip(),
-            "inputSchema": schema | ({"required": list(required)} if required else {}),
-        }
-
-
-def _text(text: str) -> Json:
-    return {"content": [{"type": "text", "text": text}]}
-
-
-def _structured(value: Json) -> Json:
-    return _text(json.dumps(value)) | {"structuredContent": value}
-
-
 def _echo(call: Call) -> Json:
     """Return the text."""
-    return _text(call.argument("text", str))
+    return text_result(call.argument("text", str))
 
 
 def _count(call: Call) -> Json:
     """Return how often this tool was called in the life of this process, and its pid."""
-    return _structured({"count": call.count, "pid": os.getpid()})
+    return structured({"count": call.count, "pid": os.getpid()})
 
 
 def _sleep(call: Call) -> Json:
@@ -120,7 +52,7 @@ def _sleep(call: Call) -> Json:
         if "progressToken" in call.meta:
             token = call.meta["progressToken"]
             call.notify("notifications/progress", {"progressToken": token, "progress": step, "total": steps})
-    return _text(f"slept {seconds:g} seconds")
+    return text_result(f"slept {seconds:g} seconds")
 
 
 def _log(call: Call) -> Json:
@@ -129,7 +61,7 @@ def _log(call: Call) -> Json:
     if call.ask is not None or _LOG_LEVEL in call.meta:
         for _ in range(min(times, 10_000)):
             call.notify("notifications/message", {"level": "info", "logger": "echo", "data": data})
-    return _text("logged")
+    return text_result("logged")
 
 
 def _ask(call: Call) -> Json:
@@ -139,9 +71,9 @@ def _ask(call: Call) -> Json:
         raise ToolFailed(f"asks by {' or '.join(_QUESTIONS)}")
     method, params = _QUESTIONS[kind]
     if call.ask is not None:
-        return _structured(call.ask(method, params, call.send))
+        return structured(call.ask(method, params, call.send))
     if "inputResponses" in call.params:
-        return _structured(part(part(call.params, "inputResponses"), "answer"))
+        return structured(part(part(call.params, "inputResponses"), "answer"))
     if kind not in part(call.meta, _CLIENT_CAPABILITIES):
         raise Refusal(-32021, f"the client lacks {kind}", {"requiredCapabilities": {kind: {}}}, status=400)
     question = {"answer": {"method": method, "params": params}}
@@ -151,14 +83,14 @@ def _ask(call: Call) -> Json:
 def _environment(call: Call) -> Json:
     """Return the names of the environment variables, or the value of one."""
     name = call.arguments.get("name")
-    return _structured({"names": sorted(os.environ)} if name is None else {"value": os.environ.get(str(name))})
+    return structured({"names": sorted(os.environ)} if name is None else {"value": os.environ.get(str(name))})
 
 
 def _stderr(call: Call) -> Json:
     """Write a line to standard error."""
     sys.stderr.write(call.argument("text", str) + "\n")
     sys.stderr.flush()
-    return _text("written")
+    return text_result("written")
 
 
 def _read(call: Call) -> Json:
@@ -166,9 +98,9 @@ def _read(call: Call) -> Json:
     path: str = call.argument("path", str)
     try:
         if os.path.isdir(path):  # noqa: PTH112 - pathlib would add a fifth to the time this server starts in
-            return _text("\n".join(sorted(os.listdir(path))))  # noqa: PTH208 - as above
+            return text_result("\n".join(sorted(os.listdir(path))))  # noqa: PTH208 - as above
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - as above
-            return _text(file.read(1 << 20))
+            return text_result(file.read(1 << 20))
     except OSError as failure:
         raise ToolFailed(f"cannot read {path}: {failure.strerror}") from None
 
@@ -181,17 +113,7 @@ def _write(call: Call) -> Json:
             file.write(text)
     except OSError as failure:
         raise ToolFailed(f"cannot write {path}: {failure.strerror}") from None
-    return _text("written")
-
-
-def _connect(call: Call) -> Json:
-    """Connect to a TCP port of an address."""
-    target = (call.argument("host", str), call.argument("port", int))
-    try:
-        socket.create_connection(target, timeout=5).close()
-    except OSError as failure:
-        raise ToolFailed(f"cannot connect to {target[0]}:{target[1]}: {failure}") from None
-    return _text("connected")
+    return text_result("written")
 
 
 def _crash(call: Call) -> Json:
@@ -211,9 +133,10 @@ _ALL = (
     Tool(_stderr, "text", text="string"),
     Tool(_read, "path", path="string"),
     Tool(_write, "path", "text", path="string", text="string"),
-    Tool(_connect, "host", "port", host="string", port="integer"),
     Tool(_crash, code="integer"),
+    *OUTWARD,
+    *EXCESS,
 )
 TOOLS: dict[str, Tool] = {tool.document["name"]: tool for tool in _ALL}
-SLOW = frozenset({"sleep", "ask", "connect"})
+SLOW = frozenset({"sleep", "ask", *(tool.document["name"] for tool in OUTWARD)})
 """The tools that wait; a transport must go on reading meanwhile."""

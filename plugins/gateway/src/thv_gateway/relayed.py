@@ -1,0 +1,122 @@
+"""Relay a stream of server-sent events: every message through the chain, ids and retry times kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from thv_core.model.message import Kind
+from thv_gateway.answers import INTERNAL_ERROR, failure
+from thv_gateway.assembly import assemble
+from thv_gateway.chain import Arrival, Chain, Send
+from thv_gateway.connection import Broken, Connection
+from thv_gateway.events import Event, EventReader, TooLong, written
+from thv_gateway.flights import Flight
+from thv_gateway.parsing import parse_line
+from thv_gateway.relay_link import RelayLink
+from thv_gateway.streams import EVENT_HEADERS, LAST, WRITE_SECONDS, as_event, on_disconnect
+
+__all__ = ["RelayedStream"]
+
+MAX_DRAINED = 64 * 1024 * 1024
+"""So much is read of a stream whose client is gone."""
+
+_EVENTS_PER_TURN = 256
+
+LINGER_SECONDS = 2.0
+"""So long a server may keep a stream open after the response that it was for."""
+
+
+class RelayedStream:
+    """The stream that answers one request, or that a session opened for itself."""
+
+    def __init__(
+        self, link: RelayLink, flight: Flight, connection: Connection, fields: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
+        self._link = link
+        self._flight = flight
+        self._connection = connection
+        self._fields = [field for field in fields if field[0].startswith(b"mcp-")]
+        self._answered = self._resumable = self._abandoned = False
+        self._drained = 0
+
+    async def flow(self, arrival: Arrival, chain: Chain, send: Send) -> None:
+        """Relay events until the server ends the stream; without an answer it ends with an error event."""
+        if not self._flight.is_watched:
+            self._flight.watcher = asyncio.create_task(on_disconnect(arrival.receive, self._abandon))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_HEADERS, *self._fields]})
+            await self._relay(arrival, chain, send)
+            await send(dict(LAST))
+        except TimeoutError:
+            # A client that does not read: the response stays incomplete, and its connection is closed.
+            self._flight.give_up("slow", "The client reads too slowly")
+            arrival.fault = "slow"
+        finally:
+            self._link.finish(self._flight)
+
+    async def _relay(self, arrival: Arrival, chain: Chain, send: Send) -> None:
+        reader = EventReader()
+        try:
+            while data := await self._connection.read():
+                self._came(len(data))
+                if passed := await self._passed(reader.feed(data), arrival, chain):
+                    await _write(send, passed)
+        except (Broken, TooLong) as error:
+            await self._broken(arrival, error, send)
+
+    def _came(self, size: int) -> None:
+        if self._abandoned:
+            self._drained += size
+            if self._drained > MAX_DRAINED:
+                self._flight.give_up("cancelled", "The client went away")
+        elif not self._answered:
+            self._link.flights.stir(self._flight)
+
+    def _abandon(self) -> None:
+        """Note that the client of a call is gone: the server may finish it (MCP 2025-11-25), within bounds."""
+        self._abandoned = True
+        self._link.flights.hurry(self._flight, self._link.route.request_timeout)
+
+    async def _passed(self, events: Iterable[Event], arrival: Arrival, chain: Chain) -> bytes:
+        parts: list[bytes] = []
+        for number, event in enumerate(events, start=1):
+            parts.append(await self._part(event, arrival, chain))
+            if number % _EVENTS_PER_TURN == 0:
+                # A flood of small events must not keep the other workloads waiting.
+                await asyncio.sleep(0)
+        return b"".join(parts)
+
+    async def _part(self, event: Event, arrival: Arrival, chain: Chain) -> bytes:
+        self._resumable = self._resumable or any(field.startswith(b"id") for field in event.fields)
+        if not event.data:
+            # The priming event of MCP 2025-11-25, or a comment that keeps the connection alive.
+            return written(event, b"") if event.fields else b": keep-alive\r\n\r\n"
+        message = parse_line(event.data)
+        if message is None:
+            self._link.note("noise", f"an event of {len(event.data)} bytes that is not MCP")
+            return b""
+        if message.method == "notifications/tools/list_changed":
+            self._link.tools_changed()
+        elif message.kind is Kind.RESPONSE and arrival.message is not None:
+            self._answered = True
+            self._link.flights.hurry(self._flight, LINGER_SECONDS)
+        answer = await chain.outward(arrival, message)
+        return written(event, assemble(answer)) if answer is not None else b""
+
+    async def _broken(self, arrival: Arrival, error: Exception, send: Send) -> None:
+        flight = self._flight
+        if self._answered or flight.fault == "cancelled":
+            return
+        if not flight.fault and isinstance(error, Broken):
+            self._link.suspect()
+        arrival.fault = flight.fault or "gone"
+        # A client with an event id asks for the rest by itself.
+        if arrival.message is not None and not self._resumable:
+            text = flight.reason or f"{self._link.route.workload} {error or 'sent an event that does not end'}"
+            await _write(send, as_event(failure(arrival.message.id, INTERNAL_ERROR, text)))
+
+
+async def _write(send: Send, data: bytes) -> None:
+    async with asyncio.timeout(WRITE_SECONDS):
+        await send({"type": "http.response.body", "body": data, "more_body": True})
