@@ -23,9 +23,9 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from thv_core.spi import PackageRoot, PackageSpec, Progress, Surroundings
-from thv_packages.builder import UvxBuilder
-from thv_packages.source import UvxSource
+from thv_core.spi import Finished, Job, PackageRoot, PackageSpec, Progress, Surroundings
+from thv_packages.pypi.builder import UvxBuilder
+from thv_packages.pypi.source import UvxSource
 
 RUNS = 9
 PACKAGE = "mcp-server-time"
@@ -59,8 +59,16 @@ def prepared(folder: Path, name: str) -> tuple[PackageSpec, PackageRoot]:
     surroundings = Surroundings(folder / "state", folder / "cache", dict(os.environ))
     package = UvxSource.from_settings({}, surroundings).resolve(f"uvx://{name}").package
     builder = UvxBuilder.from_settings({}, surroundings)
-    builder.build(package, show)
-    return package, builder.build(package, show)
+    builder.build(package, show, Closed())
+    return package, builder.build(package, show, Closed())
+
+
+class Closed:
+    """A workshop for packages of which nothing is run while they are prepared."""
+
+    def run(self, job: Job) -> Finished:
+        """Refuse."""
+        raise AssertionError(f"{job.name} was to be run")
 
 
 def show(progress: Progress) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,20 @@ def heed_interrupts() -> None:
 
 
 class Thv:
-    """One user's thv: a home, its commands, and its processes."""
+    """One user's thv: a home, its commands, and its processes.
 
-    def __init__(self, home: Path, wheels: Path | None, scripts: str = sysconfig.get_path("scripts")) -> None:
+    ``before`` are words before each command: what makes it run elsewhere, or as somebody else.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        wheels: Path | None,
+        scripts: str = sysconfig.get_path("scripts"),
+        before: Sequence[str] = (),
+    ) -> None:
         self.home = home
+        self.before = tuple(before)
         self.command = str(Path(scripts, "thv"))
         self.environment = {**os.environ, "THV_HOME": str(home)}
         if wheels is not None:
@@ -44,7 +54,12 @@ class Thv:
         """Run a command to its end."""
         environment = {**self.environment, **options.pop("environment", {})}
         return subprocess.run(
-            [self.command, *arguments], env=environment, capture_output=True, text=True, timeout=120, **options
+            [*self.before, self.command, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            **options,
         )
 
     def ok(self, *arguments: str, **options: Any) -> str:
@@ -52,6 +67,11 @@ class Thv:
         done = self(*arguments, **options)
         assert done.returncode == 0, f"{arguments}: {done.stderr}{done.stdout}"
         return done.stdout
+
+    def call(self, server: str, tool: str, **arguments: Any) -> str:
+        """Call a tool that must succeed and return the text of its result."""
+        shown = self.ok("mcp", "call", server, tool, "--args", json.dumps(arguments), "--format", "json")
+        return "".join(part.get("text", "") for part in json.loads(shown)["content"])
 
     def view(self, name: str) -> dict[str, Any]:
         """Return what ``thv status`` shows of a workload."""

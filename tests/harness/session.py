@@ -6,17 +6,23 @@ import contextlib
 import http.client
 import itertools
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
 
 class Session:
-    """A session; ``sent`` and ``answered`` count the calls of its tool."""
+    """A session; ``sent`` and ``answered`` count the calls of its tool.
 
-    def __init__(self, url: str) -> None:
+    ``place`` is entered for each connection, where the URL is one of another network.
+    """
+
+    def __init__(self, url: str, place: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext) -> None:
         parts = urlsplit(url)
         assert parts.hostname
         self._address = (parts.hostname, parts.port)
+        self._place = place
         self._ids = itertools.count(1)
         self._headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
         self.sent = 0
@@ -35,8 +41,10 @@ class Session:
             message["params"] = params
         if not notification:
             message["id"] = next(self._ids)
-        with contextlib.closing(http.client.HTTPConnection(*self._address, timeout=30)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(*self._address, timeout=60)) as connection:
             try:
+                with self._place():
+                    connection.connect()
                 connection.request("POST", "/mcp", json.dumps(message), self._headers)
                 response = connection.getresponse()
                 body = response.read()
@@ -44,6 +52,13 @@ class Session:
                 raise ConnectionError(f"the connection ended: {error!r}") from error
         assert not body or body[:1] == b"{", (response.status, response.headers.items(), body)
         return response.status, response.headers, json.loads(body) if body else None
+
+    def call(self, tool: str, **arguments: Any) -> Any:
+        """Call a tool that must succeed, and decode the text of its result."""
+        status, _, body = self.post("tools/call", {"name": tool, "arguments": arguments})
+        assert status == 200, (status, body)
+        assert "result" in body, body
+        return json.loads(body["result"]["content"][0]["text"])
 
     def count(self) -> dict[str, Any]:
         """Call the counting tool once; raise ``ConnectionError`` when no answer came."""

@@ -8,14 +8,17 @@ import zipfile
 from pathlib import Path
 
 
-def wheel(folder: Path, name: str, files: dict[str, str], scripts: dict[str, str]) -> None:
+def wheel(
+    folder: Path, name: str, files: dict[str, str], scripts: dict[str, str], requires: tuple[str, ...] = ()
+) -> None:
     """Write a wheel of version 1.0 with console scripts."""
     module = name.replace("-", "_")
     info = f"{module}-1.0.dist-info"
     entry_points = "[console_scripts]\n" + "".join(f"{script} = {target}\n" for script, target in scripts.items())
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
     content = {
         **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": entry_points if scripts else "",
     }

@@ -72,10 +72,26 @@ def test_a_profile_that_is_not_json_is_refused(thv: Thv, tmp_path: Path) -> None
     assert "is not JSON" in refused(thv, "run", "uvx://echo-mcp", "--permission-profile", str(file), code=2)
 
 
-def test_a_profile_that_asks_for_network_is_refused(thv: Thv) -> None:
-    message = refused(thv, "run", "uvx://echo-mcp", "--permission-profile", "network", code=1)
-    assert "network" in message
-    assert "--permission-profile none" in message
+@pytest.mark.parametrize("host", ["http://example.com/", "example.com:99999", "10.0.0.1/8", "exa mple.com"])
+def test_a_host_that_cannot_be_meant_is_refused(thv: Thv, host: str) -> None:
+    assert host in refused(thv, "run", "uvx://echo-mcp", "--allow-network", host, code=2)
+
+
+def test_a_server_whose_own_port_is_one_that_it_may_reach_is_refused(thv: Thv) -> None:
+    listening = ("--transport", "streamable-http", "--target-port", "8080")
+    message = refused(thv, "run", "uvx://echo-mcp", *listening, "--allow-network", "example.com:8080", code=2)
+    assert "8080" in message
+
+
+def test_an_http_server_that_never_listens_is_given_up(thv: Thv) -> None:
+    thv.ok("config", "set", "start_timeout", "3")
+    listening = ("--transport", "streamable-http", "--target-port", "8000")
+    assert "8000" in refused(thv, "run", "uvx://echo-mcp", *listening, code=1)
+
+
+def test_a_grant_that_is_not_there_is_refused(thv: Thv, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    assert str(missing) in refused(thv, "run", "uvx://echo-mcp", "--allow-read", str(missing), code=2)
 
 
 def test_a_server_that_exits_at_once_is_explained_by_its_last_lines(thv: Thv) -> None:

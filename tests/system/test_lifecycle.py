@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness.home import Thv, heed_interrupts, wait_for
 from harness.session import Session
+from harness.users import User
 
 
 @pytest.fixture
@@ -147,6 +149,7 @@ def test_a_volume_is_granted_read_only_or_writable(thv: Thv) -> None:
     notes = thv.home.parent / "notes"
     notes.mkdir()
     (notes / "a.txt").write_text("a note")
+    User(os.getuid(), notes).lend(notes)
     thv.ok("run", "uvx://echo-mcp@1.0", "--volume", f"{notes}:/notes:ro")
     assert "a note" in thv.ok("mcp", "call", "echo", "read", "--arg", "path=/notes/a.txt")
     assert thv("mcp", "call", "echo", "write", "--arg", "path=/notes/b", "--arg", "text=x").returncode == 1
