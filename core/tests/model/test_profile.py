@@ -134,7 +134,7 @@ WHOLE = PermissionProfile(
         outbound=Outbound(
             insecure_allow_all=True, allow_host=("api.example.com", "10.0.0.0/8:5432"), allow_port=(443,)
         ),
-        inbound=Inbound(allow_host=("localhost", "127.0.0.1", "host.docker.internal")),
+        inbound=Inbound(allow_host=("localhost", "127.0.0.1", ".docker.internal")),
     ),
     limits=Limits(memory="1.5GiB", cpu=0.5, pids=64, files=256),
     require_limits=True,
@@ -199,7 +199,7 @@ REFUSED = {
     "an entry that is a URL": ('{"network": {"outbound": {"allow_host": ["https://x"]}}}', "network.outbound: "),
     "a port beyond all": (
         '{"network": {"outbound": {"allow_port": [70000]}}}',
-        "network.outbound: the port in '70000'",
+        "network.outbound: 70000 in allow_port",
     ),
     "a mode that nobody offers": ('{"network": {"mode": "host"}}', "network.mode: 'host' is not offered"),
     "a network of an engine": ('{"network": {"mode": "my-net"}}', "network.mode: 'my-net' is not offered"),

@@ -98,6 +98,8 @@ REFUSED = {
     "a dash behind": "a-.example",
     "a long label": f"{'a' * 64}.example",
     "a long name": ".".join(["a" * 50] * 6),
+    "two entries": "example.com,example.org",
+    "two ports": "example.com:80,443",
     "a path": "example.com/x",
     "a URL": "https://example.com",
     "a URL with a port": "http://example.com:80",
@@ -222,7 +224,7 @@ def test_the_mode_none_closes_whatever_is_listed() -> None:
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 10**9])
 def test_a_port_that_is_none_is_refused(port: int) -> None:
-    with pytest.raises(InvalidRequest, match=f"the port in '{port}'"):
+    with pytest.raises(InvalidRequest, match=f"{port} in allow_port is not a port"):
         rules(allow_port=(port,))
 
 

@@ -184,7 +184,7 @@ def _reachable(profile: PermissionProfile) -> None:
 
 def _host_names(profile: PermissionProfile) -> None:
     for host in profile.network.inbound.allow_host:
-        if not canonical_host(host) and not _is_address(host):
+        if not canonical_host(host.removeprefix(".")) and not _is_address(host):
             raise InvalidRequest(f"{host!r} is no host name", hint="Write names such as localhost, without a port.")
 
 

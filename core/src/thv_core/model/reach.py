@@ -72,7 +72,7 @@ def outbound_rules(network: Network) -> tuple[Rule, ...]:
 
 def _rules(network: Network) -> tuple[Rule, ...]:
     outbound = network.outbound
-    ports = tuple(sorted({_port(str(port), str(port)) for port in outbound.allow_port})) or DEFAULT_PORTS
+    ports = tuple(sorted({_allowed_port(port) for port in outbound.allow_port})) or DEFAULT_PORTS
     listed = tuple(rule(text, ports) for text in outbound.allow_host)
     if outbound.insecure_allow_all:
         return (*listed, Rule(text="insecure_allow_all", match=Match.ANY, host="", ports=ports))
@@ -123,6 +123,8 @@ def canonical_host(host: str) -> str:
 
 
 def _split(text: str) -> tuple[str, str]:
+    if "," in text:
+        raise InvalidRequest(f"{text!r} is more than one entry", hint="Write each by itself: HOST:80 and HOST:443.")
     if "://" in text:
         raise InvalidRequest(f"{text!r} is a URL, and rules are by host", hint=_HINT)
     if text.startswith("["):
@@ -170,6 +172,12 @@ def _name(name: str, text: str) -> str:
     if not found:
         raise InvalidRequest(f"{text!r} does not say what may be reached", hint=_HINT)
     return found
+
+
+def _allowed_port(port: int) -> int:
+    if not 1 <= port <= 65535:
+        raise InvalidRequest(f"{port} in allow_port is not a port from 1 to 65535", hint="Leave it out for 80 and 443.")
+    return port
 
 
 def _port(port: str, text: str) -> int:

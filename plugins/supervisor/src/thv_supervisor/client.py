@@ -141,7 +141,7 @@ class ControlClient:
     def _persistently(self, call: _Call) -> tuple[_Connection, http.client.HTTPResponse]:
         began = time.monotonic()
         pause = 0.02
-        repeated = False
+        repeated = replaced = False
         while time.monotonic() < began + PATIENCE:
             connection = _Connection(self._paths, call.limit)
             try:
@@ -149,7 +149,10 @@ class ControlClient:
             except TimeoutError:
                 raise _silence(call) from None
             except NotReady as error:
-                self._say_once(error.message)
+                # The first answer has the reason; the next ones only say that it is not over yet.
+                if not replaced:
+                    self._say_once(error.message)
+                replaced = True
             except (OSError, http.client.HTTPException):
                 repeated = repeated or connection.sent
                 self._start(began)

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from thv_core.errors import StartFailed, Unsupported
-from thv_core.model.plan import CERTIFICATES, DeploymentPlan, Environment, ResourceLimits
+from thv_core.model.plan import CERTIFICATES, Deployment, DeploymentPlan, Environment, ResourceLimits
 from thv_core.spi.runtimes import RuntimeCapabilities
 from thv_core.spi.workshops import Finished, Job
 from thv_supervisor.control import workshop
@@ -186,6 +186,27 @@ def test_a_running_job_is_no_stray_and_that_of_a_dead_predecessor_is(rig: Any) -
         # What it was to a predecessor of this control, which was killed while it ran.
         rig.runtime.deploy(rig.runtime.plans[0], lambda namespace: None)
         await rig.until(lambda: rig.runtime.seen == {})
+
+    play(rig, story)
+
+
+def test_a_job_that_cannot_be_removed_has_not_finished_for_its_builder(rig: Any) -> None:
+    remove, refusals = rig.processes.remove, [StartFailed("it cannot be killed")]
+
+    def refuse_once(deployment: Deployment) -> None:
+        if refusals:
+            raise refusals.pop()
+        remove(deployment)
+
+    rig.processes.remove = refuse_once
+
+    async def story(control: Reconciler) -> None:
+        with pytest.raises(StartFailed, match="it cannot be killed"):
+            await ran(control, script("exit 0"))
+        assert control.ground.jobs == set()
+        await control.ground.observatory.refresh("processes")
+        await control.end_strays("processes")
+        assert list(rig.processes.observe()) == []
 
     play(rig, story)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,14 @@ from thv_supervisor.wire import PREFIX
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
+    from thv_core.state.paths import Paths
 
 __all__ = ["serve"]
+
+ENDING = 20.0
+"""Seconds that calls in flight, and the end of the three processes, may take."""
+
+PAUSE = 0.05
 
 
 @click.command(short_help="Run the processes of thv in the foreground.")
@@ -32,7 +39,7 @@ def serve(console: Console, stop: bool) -> None:
     paths.ensure()
     supervised = is_supervised(paths)
     if stop:
-        _stop(console, supervised)
+        _stop(console, paths, supervised)
         return
     if supervised:
         raise AlreadyExists("the processes of thv run already", hint="End them with:  thv serve --stop")
@@ -41,11 +48,18 @@ def serve(console: Console, stop: bool) -> None:
     os.execv(sys.executable, command(paths))  # noqa: S606 - our own interpreter
 
 
-def _stop(console: Console, supervised: bool) -> None:
+def _stop(console: Console, paths: Paths, supervised: bool) -> None:
+    from thv_core.errors import TimedOut
     from thv_supervisor.client import ControlClient
+    from thv_supervisor.launching import is_supervised
 
     if not supervised:
         console.message("the processes of thv do not run")
         return
     ControlClient(console.environment, console.message).call("POST", f"{PREFIX}/shutdown")
-    console.message("the processes of thv end; servers live on and are found again")
+    ends = time.monotonic() + ENDING
+    while is_supervised(paths):
+        if time.monotonic() > ends:
+            raise TimedOut(f"the processes of thv did not end within {ENDING:g} s", hint="Try again in a moment.")
+        time.sleep(PAUSE)
+    console.message("the processes of thv have ended; servers live on and are found again")

@@ -6,10 +6,10 @@ It lives as long as this process only: a job of a dead predecessor belongs to no
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator, Iterator
+from contextlib import contextmanager, suppress
 
 from thv_core.errors import StartFailed, ThvError, Unsupported
 from thv_core.model.entry import PackageRoot
@@ -38,8 +38,6 @@ _SHOWN_BY_EVERY_VIEW = "/usr"
 _SILENT = ("/bin/sh", "-c", 'exec "$0" "$@" >&2 </dev/null')
 """Runs a command with its output in the log: nobody reads the standard output of a job, and it would stop there."""
 
-log = logging.getLogger(__name__)
-
 
 class IsolatedWorkshop(Workshop):
     """Runs jobs in a runtime, in the worker thread of the builder that asks for them.
@@ -62,13 +60,10 @@ class IsolatedWorkshop(Workshop):
                 hint="Choose one that can:  thv config set runtime sandbox",
             )
         plan = self._plan(job)
-        self._ground.jobs.add(plan.deployment.workload)
-        try:
+        with self._cleared(runtime, plan.deployment):
             self._deploy(runtime, plan)
             code = _exit_code(runtime, plan.deployment, job.seconds)
             return Finished(exit_code=code, output=_end_of(runtime.logs(plan.deployment)))
-        finally:
-            self._clear(runtime, plan.deployment)
 
     def _plan(self, job: Job) -> DeploymentPlan:
         number = self._ground.store.next_generation()
@@ -98,15 +93,25 @@ class IsolatedWorkshop(Workshop):
             runtime.prepare(plan, lambda progress: None)
             runtime.deploy(plan, connect)
 
-    def _clear(self, runtime: Runtime, deployment: Deployment) -> None:
+    @contextmanager
+    def _cleared(self, runtime: Runtime, deployment: Deployment) -> Generator[None]:
+        """Remove a job at its end: what may still run could go on writing where the builder already reads."""
+        self._ground.jobs.add(deployment.workload)
         try:
-            runtime.remove(deployment)
-            self._on_loop(self._disconnect(deployment.workload))
-        except ThvError as error:
+            yield
+        except BaseException:
             # No longer a job of ours, so that it is ended as a stray.
-            log.warning("%s could not be removed: %s", deployment.label, error.message)
+            with suppress(ThvError):
+                self._clear(runtime, deployment)
+            raise
+        else:
+            self._clear(runtime, deployment)
         finally:
             self._ground.jobs.discard(deployment.workload)
+
+    def _clear(self, runtime: Runtime, deployment: Deployment) -> None:
+        runtime.remove(deployment)
+        self._on_loop(self._disconnect(deployment.workload))
 
     async def _disconnect(self, workload: str) -> None:
         await self._ground.link.connect(workload, ())
