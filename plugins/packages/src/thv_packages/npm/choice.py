@@ -37,8 +37,10 @@ class Nodes:
         """Yield the path of every Node that could be chosen now, without starting any."""
         if self._settings.node:
             yield self._settings.node
-        else:
-            yield from filter(None, (on_path(self._environment.get("PATH", "")), self._wheel.path()))
+            return
+        yield from on_path(self._environment.get("PATH", ""))
+        if fetched := self._wheel.path():
+            yield fetched
 
     def choose(self, fetching: Callable[[], None] = _unheard) -> tuple[str, Node]:
         """Return the Node to use, by the path that was chosen and as what it is.
@@ -46,13 +48,11 @@ class Nodes:
         :param fetching: is called before one is fetched, because there is none here that is usable.
         :raises PreparationFailed: when the one of the settings is not usable, or none can be had.
         """
-        chosen = self._settings.node or on_path(self._environment.get("PATH", ""))
-        if chosen:
-            try:
-                return chosen, inspect(chosen)
-            except PreparationFailed:
-                if self._settings.node:
-                    raise
+        if self._settings.node:
+            return self._settings.node, inspect(self._settings.node)
+        for each in on_path(self._environment.get("PATH", "")):
+            with contextlib.suppress(PreparationFailed):
+                return each, inspect(each)
         if not self._wheel.path():
             fetching()
         fetched = self._wheel.fetch()

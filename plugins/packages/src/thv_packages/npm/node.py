@@ -58,10 +58,10 @@ class Node(Document, frozen=True, kw_only=True):
         return str(prefix) if (prefix / "include" / "node" / "node.h").is_file() else ""
 
 
-def on_path(path: str) -> str:
-    """Return the first ``node`` of a search path, or an empty string."""
-    found = (Path(folder, "node") for folder in path.split(":") if folder.startswith("/"))
-    return next((str(each) for each in found if each.is_file() and os.access(each, os.X_OK)), "")
+def on_path(path: str) -> Iterator[str]:
+    """Yield every ``node`` of a search path, in its order; the first may be one that came without npm."""
+    found = dict.fromkeys(Path(folder, "node") for folder in path.split(":") if folder.startswith("/"))
+    return (str(each) for each in found if each.is_file() and os.access(each, os.X_OK))
 
 
 def identity(node: str, *more: object) -> str:
