@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -18,9 +19,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from thv_core.errors import PreparationFailed
 from thv_core.spi import PackageSpec, Surroundings
 from thv_packages.npm import install
 from thv_packages.npm.builder import NpxBuilder
+from thv_packages.npm.node import Node, inspect, on_path
 from thv_packages.npm.source import NpxSource
 
 HELLO = "#!/usr/bin/env node\nconsole.log('hello');\n"
@@ -156,3 +159,12 @@ def spec() -> Callable[..., PackageSpec]:
         return PackageSpec(scheme="npx", name=name, version=version, scripts=scripts)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def node() -> Node:
+    """Give the first Node of this machine that has npm."""
+    for each in on_path(os.environ["PATH"]):
+        with contextlib.suppress(PreparationFailed):
+            return inspect(each)
+    pytest.fail("these tests need a Node that has npm")

@@ -269,12 +269,10 @@ def test_what_is_prepared_is_listed_and_deleted(registry, builder, spec, worksho
     assert not Path(root.path).exists()
 
 
-def test_a_node_can_be_chosen(registry, surroundings, spec, workshop, tmp_path: Path):
+def test_a_node_can_be_chosen(registry, surroundings, spec, workshop, node, tmp_path: Path):
     registry.package("server")
-    node = shutil.which("node")
-    assert node, "these tests need Node"
     builder = NpxBuilder.from_settings(
-        {"node": node},
+        {"node": node.executable},
         dataclasses.replace(
             surroundings, environment={"npm_config_registry": registry.url, "HOME": str(tmp_path), "PATH": "/nowhere"}
         ),

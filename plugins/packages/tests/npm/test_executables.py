@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,19 +12,10 @@ import pytest
 
 from thv_core.errors import PreparationFailed
 from thv_packages.npm.executables import command
-from thv_packages.npm.node import Node, inspect
 from thv_packages.npm.package_name import NpmPackage
 
 PACKAGE = NpmPackage("@a/server", "1.0.0")
 Installed = Callable[[object, Mapping[str, str]], Path]
-
-
-@pytest.fixture(scope="module")
-def node() -> Node:
-    """Give the Node of this machine."""
-    path = shutil.which("node")
-    assert path, "these tests need Node"
-    return inspect(path)
 
 
 @pytest.fixture
