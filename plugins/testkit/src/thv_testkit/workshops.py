@@ -92,7 +92,7 @@ class WorkshopContract:
         assert sorted(finished.output.splitlines()) == ["to error", "to output"]
 
     def test_a_job_that_is_killed_has_a_code_and_no_time_out(self, workshop: Workshop, job_for: JobMaker) -> None:
-        finished = workshop.run(job_for("import os; os.kill(os.getpid(), 1)"))
+        finished = workshop.run(job_for("import os; os.kill(os.getpid(), 9)"))
         assert finished.exit_code > 0
         assert not finished.timed_out
 
