@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,8 +61,8 @@ class Node(Document, frozen=True, kw_only=True):
 
 def on_path(path: str) -> Iterator[str]:
     """Yield every ``node`` of a search path, in its order; the first may be one that came without npm."""
-    found = dict.fromkeys(Path(folder, "node") for folder in path.split(":") if folder.startswith("/"))
-    return (str(each) for each in found if each.is_file() and os.access(each, os.X_OK))
+    folders = dict.fromkeys(folder for folder in path.split(":") if folder.startswith("/"))
+    return filter(None, (shutil.which("node", path=folder) for folder in folders))
 
 
 def identity(node: str, *more: object) -> str:
