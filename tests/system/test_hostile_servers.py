@@ -39,7 +39,8 @@ class Arena:
     def attack(self, name: str) -> dict[str, Any]:
         """Let the server try, and return how that ended; an empty mapping is a server that died of it."""
         arguments = {"argv": python(ATTACKS[name], str(SECONDS)), "seconds": SECONDS + 60}
-        done = self.thv("mcp", "call", "hostile", "run", "--args", json.dumps(arguments), "--format", "json")
+        call = ("mcp", "call", "hostile", "run", "--args", json.dumps(arguments), "--timeout", str(SECONDS + 90))
+        done = self.thv(*call, "--format", "json")
         if done.returncode:
             assert name in EXHAUSTING, done.stderr
             return {}
