@@ -90,7 +90,10 @@ def test_only_abandoned_and_empty_groups_are_swept(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["busy", "kept"]
 
 
-@pytest.mark.skipif("pids" not in here(), reason="this user has no control groups here")
+# In CI, where root runs the tests, a machine without them is a failure.
+@pytest.mark.skipif(
+    os.environ.get("CI") != "true" and "pids" not in here(), reason="this user has no control groups here"
+)
 def test_real_groups_hold_a_process_and_go_with_it() -> None:
     groups = limited(here(), f"test-{os.getpid()}", LIMITS)
     try:

@@ -122,7 +122,7 @@ class Outlets:
         except ThvError:
             raise
         except Exception as error:
-            # A foreign plugin: what it cannot do, the server does without, and says so.
+            # A plugin of whoever: without its way out the server does not start, and the others are not disturbed.
             raise StartFailed(f"the egress could not be opened: {type(error).__name__}") from error
 
 
