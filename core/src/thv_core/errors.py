@@ -12,6 +12,8 @@ from typing import ClassVar, cast
 
 __all__ = [
     "AlreadyExists",
+    "Conflict",
+    "Forbidden",
     "InvalidDocument",
     "InvalidRequest",
     "NotFound",
@@ -22,6 +24,7 @@ __all__ = [
     "PluginRefused",
     "PortUnavailable",
     "PreparationFailed",
+    "RolledBack",
     "RuntimeUnavailable",
     "SecretNotFound",
     "SecretStoreFailed",
@@ -30,6 +33,7 @@ __all__ = [
     "StateUnusable",
     "ThvError",
     "TimedOut",
+    "Unauthorized",
     "Unavailable",
     "Unsupported",
     "error_from_document",
@@ -87,6 +91,30 @@ class AlreadyExists(ThvError):
     """A named thing exists already."""
 
     code = "already-exists"
+
+
+class Conflict(ThvError):
+    """Something else is under way that excludes this."""
+
+    code = "conflict"
+
+
+class Unauthorized(ThvError):
+    """A request to the API carries no token, or a wrong one."""
+
+    code = "unauthorized"
+
+
+class Forbidden(ThvError):
+    """A request to the API comes from where none may come."""
+
+    code = "forbidden"
+
+
+class RolledBack(ThvError):
+    """A change did not become ready, and what was before it runs again; the evidence is why."""
+
+    code = "rolled-back"
 
 
 class PackageNotFound(NotFound):

@@ -9,6 +9,7 @@ from thv_core.errors import SecretNotFound
 from thv_core.loading.catalog import Catalog, scan
 from thv_core.loading.drivers import Drivers
 from thv_core.loading.hooks import HookBus
+from thv_core.loading.kinds import KINDS
 from thv_core.spi.drivers import Surroundings
 from thv_core.spi.secrets import SecretStore
 from thv_core.state.configuration import Configuration, ConfigurationFile
@@ -45,6 +46,15 @@ class Kernel:
     def surroundings(self, name: str) -> Surroundings:
         """Return what the plugin ``name`` may know of the machine."""
         return self.drivers.surroundings(name)
+
+    def furnish(self) -> None:
+        """Make the directories of every driver that may be loaded, so that no later question has to.
+
+        :raises StateUnusable: when one cannot be made.
+        """
+        for kind in KINDS.values():
+            for plugin in self.catalog.ready(kind.word) if kind.driver else ():
+                self.surroundings(plugin.name)
 
     def secret_store(self) -> SecretStore:
         """Return the chosen secret store.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from thv_core.errors import InvalidDocument
-from thv_core.model.document import Document, decode_document, encode_document, nearest
+from thv_core.model.document import Document, convert_document, decode_document, encode_document, nearest
 
 
 class Inner(Document, frozen=True, kw_only=True):
@@ -89,3 +89,19 @@ def test_whatever_is_no_document_is_refused(text: str | bytes) -> None:
 @pytest.mark.parametrize(("word", "expected"), [("nmae", "name"), ("xyz", ""), ("name", "name")])
 def test_nearest_is_what_was_probably_meant(word: str, expected: str) -> None:
     assert nearest(word, ["name", "network"]) == expected
+
+
+def test_plain_data_is_converted_and_its_reader_says_where_something_is() -> None:
+    data = {"name": "x", "network": {"allow_host": ["a"]}}
+    assert convert_document(data, Outer, "f", str) == Outer(name="x", network=Inner(allow_host=("a",)))
+    for wrong, path in [
+        ({"name": "x", "netwrok": {}}, "netwrok"),
+        ({"name": "x", "network": {"allow_hots": []}}, "network.allow_hots"),
+        ({"name": "x", "many": [{}, {"allow_host": [1]}]}, "many[1].allow_host[0]"),
+        ({}, "name"),
+        ([], ""),
+    ]:
+        with pytest.raises(InvalidDocument) as caught:
+            convert_document(wrong, Outer, "f", lambda found: f" <{found}>")
+        assert caught.value.message.startswith("f: ")
+        assert caught.value.message.endswith(f" <{path}>")

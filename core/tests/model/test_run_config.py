@@ -36,6 +36,13 @@ def test_an_export_holds_what_differs_from_the_defaults_and_comes_back() -> None
     assert config.additional_middleware_configs == (MiddlewareConfig(type="audit", parameters={"x": 1}),)
 
 
+def test_labels_are_exported_when_there_are_any_and_never_shared() -> None:
+    bare = decoded()
+    assert encode_document(bare) == b'{"name":"time","image":"uvx://mcp-server-time@1.0","env_vars":{}}'
+    assert b'"container_labels":{"team":"search"}' in encode_document(decoded(container_labels={"team": "search"}))
+    assert bare.container_labels is not decoded().container_labels
+
+
 def test_secrets_are_references() -> None:
     config = decoded(secrets=["github,target=TOKEN"])
     assert [(each.name, each.target) for each in config.secret_references] == [("github", "TOKEN")]
@@ -51,6 +58,8 @@ HTTP: dict[str, object] = {"transport": "streamable-http"}
 REACHING: dict[str, object] = {"permission_profile": {"network": {"outbound": {"allow_host": ["db.example:5432"]}}}}
 
 REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "a variable with NUL": ({"env_vars": {"A": "a\0b"}}, "env_vars.A has a NUL character"),
+    "an argument with NUL": ({"cmd_args": ["a", "\0"]}, "cmd_args[1] has a NUL character"),
     "another schema": ({"schema_version": "v9"}, "schema_version 'v9' is not"),
     "an unknown transport": ({"transport": "carrier-pigeon"}, "is not one of stdio, sse, streamable-http"),
     "a transport that is not offered": ({"transport": "sse"}, "not offered"),
@@ -79,10 +88,17 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "a variable twice": ({"env_vars": {"A": ""}, "secrets": ["x,target=A"]}, "A is set more than once"),
     "two secrets in one": ({"secrets": ["x,target=A", "y,target=A"]}, "A is set more than once"),
     "a malformed secret": ({"secrets": ["x"]}, "'x' is not a secret reference"),
+    "parameters nested too deeply": (
+        {"additional_middleware_configs": [{"type": "x", "parameters": {"a": json.loads("[" * 40 + "]" * 40)}}]},
+        "the parameters of the middleware x are nested more than 32 deep",
+    ),
     "a privileged profile": ({"permission_profile": {"privileged": True}}, "privileged"),
     "a bad mount": ({"permission_profile": {"read": ["x"]}}, "'x' is not absolute"),
     "a bad mount to write": ({"permission_profile": {"write": ["/a:/b:/c"]}}, "is not a mount"),
     "a bad volume": ({"volumes": ["x:/y"]}, "is not absolute"),
+    "a bad group": ({"group": "Search"}, "'Search' cannot name a group"),
+    "a bad key of a label": ({"container_labels": {"-": "x"}}, "'-' cannot be the key of a label"),
+    "a bad value of a label": ({"container_labels": {"a": "x y"}}, "'x y' cannot be the value of the label a"),
     "a bad name": ({"name": "../x"}, "cannot name a workload"),
     "an unknown key within": ({"permission_profile": {"reads": []}}, "permission_profile.reads is not a known key"),
     "a wrong type": ({"port": "80"}, "port must be a whole number, not text"),

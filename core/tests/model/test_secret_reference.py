@@ -37,3 +37,10 @@ def test_what_is_no_reference_is_refused_with_its_form(text: str) -> None:
     with pytest.raises(InvalidRequest, match="is not a secret reference") as caught:
         secret_reference(text)
     assert "NAME,target=VARIABLE" in caught.value.hint
+
+
+def test_a_secret_that_is_written_in_the_place_of_its_name_is_not_repeated() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        secret_reference("TOKEN=hunter2")
+    assert "hunter2" not in str(caught.value)
+    assert "'TOKEN=…' is not a secret reference" in caught.value.message

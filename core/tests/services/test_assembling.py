@@ -8,7 +8,7 @@ from thv_core.model.profile import Network, Outbound, PermissionProfile
 from thv_core.model.reach import outbound_rules
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig
-from thv_core.services.assembling import assemble, package_of, scheme_of
+from thv_core.services.assembling import assemble, builtin_profile, is_pinned, package_of, same_package, scheme_of
 
 ENTRY = ServerEntry(
     name="time",
@@ -133,6 +133,19 @@ def test_a_variable_given_twice_is_refused() -> None:
         assemble(request(secrets=("token,target=A",)), ENTRY)
 
 
+def test_group_labels_and_host_are_those_of_the_request_or_the_usual_ones() -> None:
+    config = assemble(request(group="search", labels={"team": "x"}, host="::1"), ENTRY)
+    assert (config.group, config.container_labels, config.host) == ("search", {"team": "x"}, "::1")
+    usual = assemble(request(), ENTRY)
+    assert (usual.group, usual.container_labels, usual.host) == ("default", {}, "127.0.0.1")
+
+
+@pytest.mark.parametrize("wrong", [{"group": "Search"}, {"labels": {"-": "x"}}, {"host": "0.0.0.0"}])
+def test_a_group_a_label_or_a_host_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest):
+        assemble(request(**wrong), ENTRY)
+
+
 def test_a_server_without_a_scheme_is_refused_with_the_spelling_that_works() -> None:
     with pytest.raises(InvalidRequest, match="uvx://mcp-server-time"):
         scheme_of("mcp-server-time")
@@ -148,3 +161,49 @@ def test_a_pinned_reference_gives_its_package_back() -> None:
 def test_a_reference_that_is_not_pinned_is_refused(image: str) -> None:
     with pytest.raises(InvalidRequest, match="is not pinned"):
         package_of(RunConfig(name="x", image=image))
+
+
+@pytest.mark.parametrize(
+    ("image", "pinned"),
+    [
+        ("uvx://mcp-server-time@2026.10.19", True),
+        ("uvx://name[extra]@1!2.0", True),
+        ("npx://@scope/name@1.0.0-beta.1", True),
+        ("go://example.com/server@v1.2.3", True),
+        ("git://example.com/server@0a1b2c3d4e5f", True),
+        ("uvx://mcp-server-time", False),
+        ("uvx://mcp-server-time@", False),
+        ("uvx://mcp-server-time@latest", False),
+        ("npx://@scope/name", False),
+        ("npx://@scope1/2name", False),
+        ("npx://name@beta", False),
+        ("mcp-server-time", False),
+        ("", False),
+    ],
+)
+def test_a_reference_is_pinned_when_it_names_a_version_and_not_a_tag(image: str, pinned: bool) -> None:
+    assert is_pinned(image) is pinned
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("uvx://time", "uvx://time@1", True),
+        ("uvx://time@1", "uvx://time@2", True),
+        ("uvx://MCP_Server.time", "uvx://mcp-server-time@latest", True),
+        ("npx://@scope/name", "npx://@scope/name@1.0.0", True),
+        ("npx://a.b", "npx://a-b", False),
+        ("uvx://time", "npx://time", False),
+        ("uvx://time", "uvx://time-2", False),
+        ("uvx://time", "uvx://time[extra]", False),
+        ("npx://@a/name", "npx://@b/name", False),
+    ],
+)
+def test_a_package_is_the_same_whatever_its_version(one: str, other: str, same: bool) -> None:
+    assert same_package(one, other) is same_package(other, one) is same
+
+
+def test_built_in_profiles_need_no_file() -> None:
+    assert builtin_profile("network").network.outbound.insecure_allow_all
+    with pytest.raises(InvalidRequest, match="there is no permission profile 'team'"):
+        builtin_profile("team")

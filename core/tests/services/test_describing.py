@@ -1,6 +1,7 @@
 """What people and programs see of a workload."""
 
 import msgspec
+import pytest
 
 from thv_core.model.entry import PackageRoot
 from thv_core.model.plan import Deployment, DeploymentPlan, ResourceLimits
@@ -8,7 +9,7 @@ from thv_core.model.profile import Grant, Network, Outbound, PermissionProfile
 from thv_core.model.route import RouteReport, RouteState
 from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Status
-from thv_core.model.workload import Workload
+from thv_core.model.workload import Successor, SwapKind, SwapPhase, Workload
 from thv_core.services.describing import isolation, readiness, view
 from thv_core.spi.runtimes import Observed, ObservedState, Stdio
 
@@ -124,3 +125,57 @@ def test_tools_are_counted_and_named_up_to_six() -> None:
     report = RouteReport(workload="time", incarnation="time.1", state=RouteState.READY, tools=tools)
     assert readiness(report) == "8 tools: t0, t1, t2, t3, t4, t5, …"
     assert readiness(None) == "no tools"
+
+
+def test_group_and_labels_are_shown() -> None:
+    config = msgspec.structs.replace(WORKLOAD.config, group="search", container_labels={"team": "x"})
+    shown = view(msgspec.structs.replace(WORKLOAD, config=config), None, None)
+    assert (shown.group, shown.labels) == ("search", {"team": "x"})
+
+
+SUCCESSOR = Successor(config=WORKLOAD.config, generation=2, request_id="r2", kind=SwapKind.INSTEAD)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({}, "it is about to begin"),
+        ({"phase": SwapPhase.HOLDING}, "requests wait until those in flight are answered"),
+        ({"phase": SwapPhase.STARTING}, "the new server is becoming ready"),
+        (
+            {"phase": SwapPhase.STARTING, "rolling_back": "t exited with code 1"},
+            "the former configuration comes back, because t exited with code 1",
+        ),
+    ],
+)
+def test_a_change_under_way_is_noted_with_how_far_it_is(change: dict[str, object], text: str) -> None:
+    changing = msgspec.structs.replace(WORKLOAD, successor=msgspec.structs.replace(SUCCESSOR, **change))
+    assert view(changing, None, None).notes == (f"a change is under way: {text}",)
+
+
+def test_a_change_that_was_rolled_back_is_noted_with_its_reason_before_all_else() -> None:
+    setback = msgspec.structs.replace(WORKLOAD, setback="t exited with code 1", reason="t wrote too much")
+    assert view(setback, None, None).notes == (
+        "the last change was rolled back: t exited with code 1",
+        "it was started again: t wrote too much",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "health"),
+    [
+        (Status.RUNNING, RouteState.READY, "healthy"),
+        (Status.RUNNING, RouteState.HUNG, "unhealthy"),
+        (Status.RUNNING, RouteState.GONE, "unhealthy"),
+        (Status.RUNNING, RouteState.STARTING, "unknown"),
+        (Status.RUNNING, None, "unknown"),
+        (Status.UNHEALTHY, RouteState.READY, "unhealthy"),
+        (Status.UNHEALTHY, None, "unhealthy"),
+        (Status.STARTING, RouteState.STARTING, "unknown"),
+        (Status.STOPPED, RouteState.READY, "unknown"),
+        (Status.ERROR, None, "unknown"),
+    ],
+)
+def test_health_is_what_is_known_of_it(status: Status, state: RouteState | None, health: str) -> None:
+    report = None if state is None else RouteReport(workload="time", incarnation="time.1", state=state)
+    assert view(msgspec.structs.replace(WORKLOAD, status=status), None, report).health == health

@@ -6,9 +6,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from thv_core.errors import SettingsError
+from thv_core.model.route import Liveness
 from thv_core.state.configuration import Configuration, ConfigurationFile
 from thv_core.state.files import locked
 
@@ -58,6 +60,7 @@ def test_an_absent_file_is_all_defaults(file: ConfigurationFile) -> None:
     assert (defaults.runtime, defaults.gateway, defaults.secrets.provider) == ("sandbox", "asgi", "")
     assert (defaults.start_timeout, defaults.request_timeout) == (60.0, 300.0)
     assert (defaults.plugins, defaults.disabled) == ({}, ())
+    assert msgspec.structs.asdict(defaults.health) == msgspec.structs.asdict(Liveness())
 
 
 def test_everything_is_read(path: Path) -> None:
@@ -91,8 +94,18 @@ WRONG = {
     "\nstart_timeout: fast\n": ("start_timeout must be a number, not text", 2, "thv config set start_timeout 60"),
     "start_timeout: 0\n": ("start_timeout must be more than 0", 1, "thv config set start_timeout 60"),
     "request_timeout: -1\n": ("request_timeout must be more than 0", 1, "thv config set request_timeout 300"),
+    "health:\n  interval: 0.01\n": ("health.interval must be at least 0.1", 2, "thv config set health.interval 10"),
+    "health:\n  timeout: 9999\n": ("health.timeout must be at most 3600", 2, "thv config set health.timeout 5"),
+    "health:\n  failures: 0\n": ("health.failures must be at least 1", 2, "thv config set health.failures 5"),
+    "health:\n  failures: 2.5\n": ("health.failures must be a whole number", 2, "thv config set health.failures 5"),
+    "health:\n  intreval: 1\n": ("health.intreval is not a known setting", 2, "Did you mean health.interval?"),
+    "health: 3\n": ("health must be a mapping", 1, "thv config set health."),
     "runtime: 3\n": ("runtime must be text, not a whole number", 1, "thv config set runtime sandbox"),
-    "runtime: x\nsecrets: x\n": ("secrets must be a mapping of keys to values, not text", 2, "thv config set"),
+    "runtime: x\nsecrets: x\n": (
+        "secrets must be a mapping of keys to values, not text",
+        2,
+        "thv config set secrets.provider",
+    ),
     "\nca_certificate_path: ca.pem\n": (
         "ca_certificate_path must be an absolute path",
         2,
@@ -174,7 +187,8 @@ def test_get_returns_what_is_set_and_defaults(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["runtme", "secrets", "secrets.x", "plugins", "plugins.x", "plugins..x", "plugins.x.", ""]
+    "key",
+    ["runtme", "health", "health.x", "secrets", "secrets.x", "plugins", "plugins.x", "plugins..x", "plugins.x.", ""],
 )
 def test_a_key_path_that_names_no_setting_is_refused_everywhere(file: ConfigurationFile, path: Path, key: str) -> None:
     for call in (file.get, file.unset, lambda each: file.set(each, "x")):
@@ -200,6 +214,9 @@ SETTINGS = {
     "secrets.provider": ("vault", "vault"),
     "start_timeout": ("90", 90.0),
     "request_timeout": ("0.5", 0.5),
+    "health.interval": ("2.5", 2.5),
+    "health.timeout": ("1", 1.0),
+    "health.failures": ("3", 3),
     "disabled": ("noisy, x,", ["noisy", "x"]),
     "plugins.vault.retries": ("4", 4),
     "plugins.vault.name": ("text: no", None),
@@ -233,7 +250,15 @@ def test_yaml_that_is_a_mapping_is_a_value_of_a_plugin(file: ConfigurationFile) 
     assert file.get("plugins.p.map") == {"a": 1}
 
 
-BAD_TEXT = {"start_timeout": "soon", "request_timeout": "-3", "plugins.p.x": "[1", "disabled": None, "runtime": None}
+BAD_TEXT = {
+    "start_timeout": "soon",
+    "request_timeout": "-3",
+    "plugins.p.x": "[1",
+    "health.failures": "2.5",
+    "health.interval": "0",
+    "health.timeout": "soon",
+    "disabled": None,
+}
 
 
 @pytest.mark.parametrize("key", [key for key, text in BAD_TEXT.items() if text])

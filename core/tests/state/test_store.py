@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from thv_core.errors import AlreadyExists, NotFound, StateUnusable
+from thv_core.model.group import Group
 from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Desired, Status
-from thv_core.model.workload import Workload
+from thv_core.model.workload import Successor, SwapKind, SwapPhase, Workload
 from thv_core.state.migrations import SCHEMA
 from thv_core.state.store import StateStore
 
@@ -47,6 +48,16 @@ FULL = msgspec.structs.replace(
     restarts=3,
     created_at=1.5,
     started_at=2.25,
+    successor=Successor(
+        config=RunConfig(name="full", image="uvx://mcp-server-time@2.0", port=19002, env_vars={"TZ": "CET"}),
+        generation=8,
+        request_id="r10",
+        kind=SwapKind.INSTEAD,
+        phase=SwapPhase.HOLDING,
+        formerly=Desired.STOPPED,
+        rolling_back="it was wörse",
+    ),
+    setback="it did not become ready",
 )
 
 
@@ -87,6 +98,30 @@ def test_a_workload_is_replaced(store: StateStore) -> None:
     changed = msgspec.structs.replace(workload(), status=Status.RUNNING)
     store.replace(changed)
     assert store.all() == [changed]
+
+
+@pytest.mark.parametrize("each", [workload(), FULL], ids=["defaults", "everything"])
+def test_what_equals_what_is_there_is_not_written(path: Path, store: StateStore, each: Workload) -> None:
+    store.add(each)
+    journal = path.with_name("state.db-wal")
+    changes, size = store._database.connection.total_changes, journal.stat().st_size
+    store.replace(store.get(each.name))
+    store.remove("absent")
+    assert (store._database.connection.total_changes, journal.stat().st_size) == (changes, size)
+    store.replace(msgspec.structs.replace(each, reason="another"))
+    assert store._database.connection.total_changes == changes + 1
+    assert journal.stat().st_size > size
+
+
+def test_reading_writes_nothing(path: Path, store: StateStore) -> None:
+    store.add(FULL)
+    store.add_group(Group(name="search"))
+    journal = path.with_name("state.db-wal")
+    before = (store._database.connection.total_changes, journal.read_bytes(), path.read_bytes())
+    readings = (store.all, store.names, store.groups, store.remembered_ports)
+    assert all(reading() for reading in readings)
+    assert (store.get("full"), store.by_request("r10")) == (FULL, FULL)
+    assert (store._database.connection.total_changes, journal.read_bytes(), path.read_bytes()) == before
 
 
 def test_what_is_absent_cannot_be_replaced(store: StateStore) -> None:
@@ -135,6 +170,27 @@ def test_a_request_finds_its_workload(store: StateStore) -> None:
     assert store.by_request("r3") is None
 
 
+def test_a_request_that_changes_a_workload_finds_it(store: StateStore) -> None:
+    store.add(workload("a", request_id="r1"))
+    store.add(FULL)
+    for request_id in ("r9", "r10"):
+        assert store.by_request(request_id) == FULL
+    store.replace(msgspec.structs.replace(FULL, successor=None))
+    assert store.by_request("r10") is None
+
+
+def test_the_port_of_a_change_is_remembered_beside_that_of_the_workload(store: StateStore) -> None:
+    assert FULL.successor is not None
+    store.add(FULL)
+    store.add(workload("plain", 19005))
+    assert store.remembered_ports() == {"full": 19001, "the change of full": 19002, "plain": 19005}
+    for port in (19001, 0):
+        config = msgspec.structs.replace(FULL.successor.config, port=port)
+        successor = msgspec.structs.replace(FULL.successor, config=config)
+        store.replace(msgspec.structs.replace(FULL, successor=successor))
+        assert store.remembered_ports() == {"full": 19001, "plain": 19005}
+
+
 def test_ports_are_remembered_by_name_until_removal(store: StateStore) -> None:
     store.add(workload("a", 19001))
     store.add(workload("b", 19002))
@@ -151,7 +207,8 @@ def test_the_files_are_private(path: Path, store: StateStore) -> None:
 
 def test_the_settings_of_sqlite_are_those_that_survive_a_power_failure(store: StateStore) -> None:
     pragmas = {
-        name: store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+        name: store._database.connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous")
     }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2}
 
@@ -208,19 +265,19 @@ def test_a_directory_in_the_way_is_named(path: Path) -> None:
         StateStore(path)
 
 
-@pytest.mark.parametrize("column", ["config = x'7b7d'", "status = 'dancing'"])
+@pytest.mark.parametrize("column", ["config = x'7b7d'", "status = 'dancing'", "successor = x'7b7d'"])
 def test_a_row_that_cannot_be_understood_is_named(path: Path, store: StateStore, column: str) -> None:
     store.add(workload())
-    store._connection.execute(f"UPDATE workloads SET {column}")
+    store._database.connection.execute(f"UPDATE workloads SET {column}")
     with pytest.raises(StateUnusable, match=str(path)):
         store.all()
 
 
 def test_a_write_that_fails_is_rolled_back_and_the_next_one_works(path: Path, store: StateStore) -> None:
-    store._connection.execute("CREATE TRIGGER full BEFORE INSERT ON workloads BEGIN SELECT missing(); END")
+    store._database.connection.execute("CREATE TRIGGER full BEFORE INSERT ON workloads BEGIN SELECT missing(); END")
     with pytest.raises(StateUnusable):
         store.add(workload())
-    store._connection.execute("DROP TRIGGER full")
+    store._database.connection.execute("DROP TRIGGER full")
     store.add(workload())
     assert store.names() == ["time"]
 
@@ -235,7 +292,7 @@ def test_a_closed_store_says_so(store: StateStore) -> None:
 WRITER = """
 import sys, pathlib
 from thv_core.model.run_config import RunConfig
-from thv_core.model.workload import Workload
+from thv_core.model.workload import Successor, SwapKind, SwapPhase, Workload
 from thv_core.state.store import StateStore
 
 store = StateStore(pathlib.Path(sys.argv[1]))

@@ -13,8 +13,8 @@ _OFFERED: dict[tuple[str, str], tuple[str, ...]] = {
     ("gateway", "gateway"): ("asgi",),
     ("command", "cli"): ("completion", "config", "plugins", "version"),
     ("command", "supervisor"): (
-        *("cache", "egress", "list", "logs", "mcp", "profile", "restart", "rm", "run", "runtime", "serve"),
-        *("start", "status", "stop"),
+        *("apply", "cache", "diff", "egress", "export", "group", "inspector", "list", "logs", "mcp", "profile"),
+        *("proxy", "restart", "rm", "run", "runtime", "serve", "service", "start", "status", "stop"),
     ),
 }
 """The names that are offered, by their kind and the folder of ``plugins`` in the repository that offers them."""
@@ -24,10 +24,7 @@ _NOT_YET: dict[str, tuple[str, ...]] = {
     "source": ("docker", "go", "http", "https", "oci", "registry"),
     "builder": ("go",),
     "secrets": ("1password", "aws", "encrypted", "keyring", "kubernetes", "onepassword", "vault"),
-    "command": (
-        *("build", "client", "export", "group", "inspector", "proxy", "registry", "search", "secret", "service"),
-        "skill",
-    ),
+    "command": ("build", "client", "registry", "search", "secret", "skill"),
 }
 """What people know from elsewhere and look for here."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar, get_args
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from thv_core.errors import InvalidDocument
 from thv_core.model.wording import misfit
 
-__all__ = ["Document", "decode_document", "encode_document", "nearest"]
+__all__ = ["Document", "convert_document", "decode_document", "encode_document", "nearest"]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,9 +41,22 @@ def decode_document(text: bytes | str, kind: type[D], origin: str) -> D:
     try:
         return msgspec.json.decode(source, type=kind)
     except msgspec.ValidationError as error:
-        raise _explained(str(error), source, kind, origin) from None
+        raise _explained(str(error), kind, origin, lambda path: _line(path, source)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unparsable(str(error), source, origin) from None
+
+
+def convert_document(value: object, kind: type[D], origin: str, where: Callable[[str], str]) -> D:
+    """Convert plain data into ``kind``.
+
+    :param origin: what the data is, for messages.
+    :param where: returns what a message says of the place of a key path such as ``a.b[0].c``: `` (line 3)``.
+    :raises InvalidDocument: naming the key path, its place and the nearest known key.
+    """
+    try:
+        return msgspec.convert(value, type=kind)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), kind, origin, where) from None
 
 
 def encode_document(document: Document) -> bytes:
@@ -65,20 +78,21 @@ def _unparsable(message: str, source: str, origin: str) -> InvalidDocument:
     return InvalidDocument(f"{origin} is not JSON: {reason}", hint="Correct it there; JSON has no comments.")
 
 
-def _explained(message: str, source: str, kind: type[Document], origin: str) -> InvalidDocument:
+def _explained(message: str, kind: type[Document], origin: str, where: Callable[[str], str]) -> InvalidDocument:
     unknown = _UNKNOWN.search(message)
     if unknown is None:
         wrong = misfit(message)
-        line = _line(wrong.path.replace("[...]", "").rsplit(".", 1)[-1].partition("[")[0], source)
-        return InvalidDocument(f"{origin}: {wrong.sentence('the document')}{line}", hint=wrong.hint)
+        sentence = wrong.sentence("the document")
+        return InvalidDocument(f"{origin}: {sentence}{where(wrong.path.replace('[...]', ''))}", hint=wrong.hint)
     path = f"{unknown['path']}.{unknown['key']}" if unknown["path"] else unknown["key"]
     known = sorted(_known_keys(kind))
     meant = nearest(unknown["key"], known)
     hint = f"Did you mean {meant}?" if meant else f"Known keys: {', '.join(known)}."
-    return InvalidDocument(f"{origin}: {path} is not a known key{_line(unknown['key'], source)}", hint=hint)
+    return InvalidDocument(f"{origin}: {path} is not a known key{where(path)}", hint=hint)
 
 
-def _line(key: str, source: str) -> str:
+def _line(path: str, source: str) -> str:
+    key = path.rsplit(".", 1)[-1].partition("[")[0]
     found = source.find(f'"{key}"') if key else -1
     return f" (line {source.count(chr(10), 0, found) + 1})" if found >= 0 else ""
 

@@ -19,12 +19,17 @@ class RunRequest(Document, frozen=True, kw_only=True):
     ``request_id`` is drawn by the caller: the same request sent twice starts one workload. ``shell_values`` maps the
     names of secrets to values that the caller's shell holds; control keeps them in memory only. ``network`` is what
     the caller's shell says of package indexes, proxies and certificates, or ``None`` when it does not matter.
+    ``replaces`` names a workload that there is already and whose configuration this one is to replace: it is swapped
+    without a failed call, and swapped back if the new one does not become ready.
     """
 
     request_id: str
     server: str = ""
     run_config: RunConfig | None = None
     name: str = ""
+    group: str = ""
+    labels: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    host: str = ""
     transport: str = ""
     proxy_port: int = 0
     cmd_args: tuple[str, ...] = ()
@@ -41,6 +46,7 @@ class RunRequest(Document, frozen=True, kw_only=True):
     permission_profile_name_or_path: str = ""
     shell_values: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     network: dict[str, str] | None = None
+    replaces: str = ""
 
     def __repr__(self) -> str:
         return f"RunRequest(server={self.server!r}, name={self.name!r}, request_id={self.request_id!r})"

@@ -7,12 +7,15 @@ consistent snake_case. It holds the names of secrets, never their values.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import msgspec
 
 from thv_core.errors import InvalidDocument, InvalidRequest
 from thv_core.model.document import Document, decode_document
+from thv_core.model.group import DEFAULT_GROUP, valid_group
+from thv_core.model.label import valid_label
 from thv_core.model.names import valid_name
 from thv_core.model.profile import PermissionProfile, checked_profile, volume
 from thv_core.model.reach import outbound_rules, reached_ports
@@ -37,6 +40,9 @@ PROXY_PORT = 3128
 USUAL_TARGET_PORT = 8080
 """Where an HTTP server listens unless its configuration says another port; its network namespace is its own."""
 
+DEEPEST = 32
+"""How deep the parameters of a middleware may be nested."""
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -60,13 +66,14 @@ class RunConfig(Document, frozen=True, kw_only=True, omit_defaults=True):
     transport: str = "stdio"
     host: str = "127.0.0.1"
     port: int = 0
-    group: str = "default"
+    group: str = DEFAULT_GROUP
     runtime: str = ""
     cmd_args: tuple[str, ...] = ()
     env_vars: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     secrets: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     target_port: int = 0
+    container_labels: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it, and leaves an empty one out of the bytes
     allow_scripts: bool = False
     permission_profile_name_or_path: str = ""
     permission_profile: PermissionProfile = PermissionProfile(name="none")
@@ -101,6 +108,9 @@ def checked(config: RunConfig) -> RunConfig:
     valid_name(config.name)
     for check in _CHECKS:
         check(config)
+    valid_group(config.group)
+    for key, value in config.container_labels.items():
+        valid_label(key, value)
     for text in config.volumes:
         volume(text)
     return config
@@ -176,6 +186,14 @@ def _variable_names(config: RunConfig) -> None:
             )
 
 
+def _no_nul(config: RunConfig) -> None:
+    named = {f"env_vars.{name}": value for name, value in config.env_vars.items()}
+    named |= {f"cmd_args[{place}]": value for place, value in enumerate(config.cmd_args)}
+    for name, value in named.items():
+        if "\0" in value:
+            raise InvalidRequest(f"{name} has a NUL character, which no program can be given")
+
+
 def _distinct_targets(config: RunConfig) -> None:
     targets = [reference.target for reference in config.secret_references] + list(config.env_vars)
     for target in targets:
@@ -191,6 +209,25 @@ def _unprivileged(config: RunConfig) -> None:
         )
 
 
+def _shallow_parameters(config: RunConfig) -> None:
+    """Refuse what can be read here and not where the stack is deeper: one such workload would hide all others."""
+    for each in config.additional_middleware_configs:
+        level: list[object] = [each.parameters]
+        for _ in range(DEEPEST):
+            level = [inner for value in level for inner in _within(value)]
+        if level:
+            raise InvalidRequest(
+                f"the parameters of the middleware {each.type} are nested more than {DEEPEST} deep",
+                hint="Nest them less deeply.",
+            )
+
+
+def _within(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).values()
+    return cast("list[object]", value) if isinstance(value, list) else ()
+
+
 _CHECKS: tuple[Callable[[RunConfig], None], ...] = (
     _known_schema,
     _known_transport,
@@ -199,6 +236,8 @@ _CHECKS: tuple[Callable[[RunConfig], None], ...] = (
     _loopback_host,
     _possible_port,
     _variable_names,
+    _no_nul,
     _distinct_targets,
     _unprivileged,
+    _shallow_parameters,
 )

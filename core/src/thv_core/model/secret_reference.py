@@ -7,7 +7,7 @@ import re
 from thv_core.errors import InvalidRequest
 from thv_core.model.document import Document
 
-__all__ = ["SHELL_PREFIX", "SecretReference", "secret_reference"]
+__all__ = ["SHELL_PREFIX", "SecretReference", "secret_reference", "without_value"]
 
 SHELL_PREFIX = "env:"
 """A secret named ``env:VARIABLE`` comes from the shell of the caller, not from the chosen store."""
@@ -28,6 +28,12 @@ class SecretReference(Document, frozen=True, kw_only=True):
         return self.name.startswith(SHELL_PREFIX)
 
 
+def without_value(text: str) -> str:
+    """Return what can be shown of a malformed reference: behind ``=`` may be the secret itself, ``TOKEN=hunter2``."""
+    name, separator, value = text.partition("=")
+    return f"{name}{separator}{'…' if value else ''}"
+
+
 def secret_reference(text: str) -> SecretReference:
     """Parse ``NAME,target=ENV``.
 
@@ -36,7 +42,7 @@ def secret_reference(text: str) -> SecretReference:
     match = _FORM.match(text)
     if match is None or not _VARIABLE.match(match["target"]):
         raise InvalidRequest(
-            f"{text!r} is not a secret reference",
+            f"{without_value(text)!r} is not a secret reference",
             hint="Write NAME,target=VARIABLE, such as github,target=GITHUB_TOKEN.",
         )
     return SecretReference(name=match["name"], target=match["target"])

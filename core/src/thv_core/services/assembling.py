@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from thv_core.errors import InvalidRequest
 from thv_core.model.entry import PackageSpec, ServerEntry
+from thv_core.model.group import DEFAULT_GROUP
 from thv_core.model.names import derived_name
 from thv_core.model.profile import BUILTIN_PROFILES, Network, PermissionProfile
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig, checked
 
-__all__ = ["assemble", "package_of", "scheme_of"]
+__all__ = ["assemble", "builtin_profile", "is_pinned", "package_of", "same_package", "scheme_of"]
 
 _WITHOUT_SCRIPTS = ("uvx",)
 """The schemes whose packages run nothing of theirs when they are installed."""
+
+_LOOPBACK = "127.0.0.1"
+_VERSION = re.compile(r"v?\d|[0-9a-f]{7,}\Z")
+"""How a version begins, or what a digest is; anything else behind the ``@`` is a tag, which moves."""
 
 
 def scheme_of(server: str) -> str:
@@ -36,12 +43,37 @@ def package_of(config: RunConfig) -> PackageSpec:
 
     :raises InvalidRequest: when it is not pinned.
     """
-    image = config.image
-    scheme = scheme_of(image)
-    name, separator, version = image.removeprefix(f"{scheme}://").rpartition("@")
-    if not separator or not name or not version:
-        raise InvalidRequest(f"image {image!r} is not pinned to a version", hint=f"Write {image}@VERSION.")
+    scheme = scheme_of(config.image)
+    name, version = _parts(config.image)
+    if not version:
+        raise InvalidRequest(
+            f"image {config.image!r} is not pinned to a version", hint=f"Write {config.image.rstrip('@')}@VERSION."
+        )
     return PackageSpec(scheme=scheme, name=name, version=version, scripts=config.allow_scripts)
+
+
+def is_pinned(image: str) -> bool:
+    """Tell whether a reference names one version, and not whatever is newest or has a tag such as ``latest``."""
+    return bool(_VERSION.match(_parts(image)[1]))
+
+
+def same_package(one: str, other: str) -> bool:
+    """Tell whether two references name one package, whatever their versions; spellings of one name are equal."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(image: str) -> tuple[str, str]:
+    scheme, _, _ = image.partition("://")
+    name, _ = _parts(image)
+    # PEP 503; the other indexes have one spelling for each name.
+    return scheme, re.sub(r"[-_.]+", "-", name).lower() if scheme == "uvx" else name
+
+
+def _parts(image: str) -> tuple[str, str]:
+    """Return the name and the version, which is empty when there is none, as in ``npx://@scope/name``."""
+    rest = image.partition("://")[2]
+    name, separator, version = rest.rpartition("@")
+    return (name, version) if separator and name and "/" not in version else (rest, "")
 
 
 def assemble(request: RunRequest, entry: ServerEntry) -> RunConfig:
@@ -59,12 +91,15 @@ def assemble(request: RunRequest, entry: ServerEntry) -> RunConfig:
             name=request.name or derived_name(request.server),
             image=entry.package.reference,
             transport=request.transport or entry.transport,
+            host=request.host or _LOOPBACK,
             port=request.proxy_port,
+            group=request.group or DEFAULT_GROUP,
             cmd_args=request.cmd_args,
             env_vars={**entry.env_vars, **request.env_vars},
             secrets=request.secrets,
             volumes=request.volumes,
             target_port=request.target_port,
+            container_labels=request.labels,
             allow_scripts=request.allow_scripts,
             permission_profile=_widened(_profile(request, entry), request),
             permission_profile_name_or_path=request.permission_profile_name_or_path,
@@ -102,11 +137,15 @@ def _profile(request: RunRequest, entry: ServerEntry) -> PermissionProfile:
     if request.permission_profile is not None:
         return request.permission_profile
     if request.permission_profile_name_or_path:
-        return _builtin(request.permission_profile_name_or_path)
+        return builtin_profile(request.permission_profile_name_or_path)
     return entry.permissions or BUILTIN_PROFILES["none"]
 
 
-def _builtin(name: str) -> PermissionProfile:
+def builtin_profile(name: str) -> PermissionProfile:
+    """Return a profile that needs no file.
+
+    :raises InvalidRequest: when there is none of that name.
+    """
     profile = BUILTIN_PROFILES.get(name)
     if profile is None:
         raise InvalidRequest(f"there is no permission profile {name!r}", hint="Use none, network, or a JSON file.")

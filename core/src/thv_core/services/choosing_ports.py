@@ -26,17 +26,20 @@ def choose_port(wanted: int, remembered: Mapping[str, int], ephemeral: int, is_f
     for port in range(FIRST_PORT, max(ephemeral, FIRST_PORT + 1000)):
         if port not in taken and is_free(port):
             return port
-    raise PortUnavailable(f"no port is free from {FIRST_PORT} up", hint="Give one with --proxy-port.")
+    raise PortUnavailable(
+        f"no port is free from {FIRST_PORT} up", hint="Stop a program that holds one, or name another port."
+    )
 
 
 def _exactly(port: int, remembered: Mapping[str, int], is_free: Callable[[int], bool]) -> int:
     holder = next((name for name, each in remembered.items() if each == port), "")
     if holder:
         raise PortUnavailable(
-            f"port {port} belongs to {holder}", hint="Choose another with --proxy-port, or leave it out."
+            f"port {port} belongs to {holder}", hint="Choose another port, or leave it out and have one chosen."
         )
     if not is_free(port):
         raise PortUnavailable(
-            f"port {port} is in use by another program", hint="Choose another with --proxy-port, or leave it out."
+            f"port {port} is in use by another program",
+            hint="Choose another port, or leave it out and have one chosen.",
         )
     return port

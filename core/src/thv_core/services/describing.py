@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from thv_core.model.plan import DeploymentPlan, grants_of
 from thv_core.model.profile import Grant
-from thv_core.model.route import RouteReport
+from thv_core.model.route import RouteReport, RouteState
 from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Status
-from thv_core.model.workload import Workload, WorkloadView
+from thv_core.model.workload import Successor, SwapPhase, Workload, WorkloadView
 from thv_core.services.explaining import files, limited, reach, sockets
 from thv_core.spi.runtimes import Observed
 
@@ -17,6 +17,13 @@ __all__ = ["isolation", "readiness", "view", "workload_url"]
 
 MOST_REACHED = 4
 """How many entries of a profile are named in a sentence."""
+
+_PHASES = {
+    SwapPhase.ASKED: "it is about to begin",
+    SwapPhase.HOLDING: "requests wait until those in flight are answered",
+    SwapPhase.STARTING: "the new server is becoming ready",
+}
+_HEALTH = {RouteState.READY: "healthy", RouteState.STARTING: "unknown"}
 
 
 def workload_url(workload: Workload) -> str:
@@ -42,7 +49,9 @@ def view(workload: Workload, observed: Observed | None, report: RouteReport | No
         created_at=_instant(workload.created_at),
         started_at=_instant(workload.started_at) if running else "",
         group=config.group,
+        labels=config.container_labels,
         tools=report.tools if report else (),
+        health=_health(workload, report),
         runtime=config.runtime,
         pid=observed.pid if observed and running else 0,
         restarts=workload.restarts,
@@ -64,7 +73,29 @@ def _notes(workload: Workload, observed: Observed | None, report: RouteReport | 
     again = (f"it was started again: {workload.reason}",) if _runs_again(workload) else ()
     seen = observed.notes if observed else ()
     heard = report.notes if report else ()
-    return (*again, *_cautions(workload.config, grants_of(workload.config)), *seen, *heard)
+    cautions = _cautions(workload.config, grants_of(workload.config))
+    return (*_changes(workload), *again, *cautions, *seen, *heard)
+
+
+def _changes(workload: Workload) -> tuple[str, ...]:
+    """Say what is being changed, and why the last change was undone."""
+    under_way = f"a change is under way: {_progress(workload.successor)}" if workload.successor else ""
+    setback = f"the last change was rolled back: {workload.setback}" if workload.setback else ""
+    return tuple(note for note in (under_way, setback) if note)
+
+
+def _progress(successor: Successor) -> str:
+    if successor.rolling_back:
+        return f"the former configuration comes back, because {successor.rolling_back}"
+    return _PHASES[successor.phase]
+
+
+def _health(workload: Workload, report: RouteReport | None) -> str:
+    if workload.status is Status.UNHEALTHY:
+        return "unhealthy"
+    if workload.status is not Status.RUNNING or report is None:
+        return "unknown"
+    return _HEALTH.get(report.state, "unhealthy")
 
 
 def isolation(plan: DeploymentPlan, runtime: str) -> str:

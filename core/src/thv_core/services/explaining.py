@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from thv_core.model.plan import ResourceLimits, resource_limits
 from thv_core.model.profile import Grant, Network, PermissionProfile, grant
@@ -57,11 +58,17 @@ def reach(network: Network, most: int = MOST_RULES) -> str:
     :param most: how many entries are named; of the others only the number is told.
     :raises InvalidRequest: when an entry of the profile cannot be meant.
     """
-    rules = outbound_rules(network)
-    anywhere = [f"{ANYWHERE} on {_ports_in_words(each.ports)}" for each in rules if each.match is Match.ANY]
-    entries = [*dict.fromkeys(anywhere), *(_entry(each) for each in rules if each.match is not Match.ANY)]
+    entries = _reached(network)
     more = [f"and {len(entries) - most} more"] if len(entries) > most else []
     return ", ".join([*entries[:most], *more])
+
+
+@lru_cache(maxsize=1024)
+def _reached(network: Network) -> tuple[str, ...]:
+    """Return what may be reached, one entry each; a list of workloads asks for it each time."""
+    rules = outbound_rules(network)
+    anywhere = [f"{ANYWHERE} on {_ports_in_words(each.ports)}" for each in rules if each.match is Match.ANY]
+    return (*dict.fromkeys(anywhere), *(_entry(each) for each in rules if each.match is not Match.ANY))
 
 
 def files(grants: Sequence[Grant]) -> str:

@@ -73,7 +73,8 @@ class Observed(Document, frozen=True, kw_only=True):
 class Runtime(Driver):
     """Runs servers in isolation.
 
-    Control calls it in worker threads, never two calls for one workload at a time. Every method is idempotent.
+    Control calls it in worker threads, never two calls for one workload at a time, but for a :meth:`stop` with a
+    shorter grace while a longer one lasts. Every method is idempotent.
     A deployment outlives the process that started it; whoever comes back finds it through :meth:`observe`.
     """
 
@@ -109,6 +110,8 @@ class Runtime(Driver):
     @abstractmethod
     def stop(self, deployment: Deployment, grace: float) -> None:
         """Ask the server to end, wait up to ``grace`` seconds, then kill all its processes; return when none is left.
+
+        A second call with a shorter grace ends it then; both return soon after.
 
         Its exit stays observable until :meth:`remove`. An unknown deployment is no error.
         """

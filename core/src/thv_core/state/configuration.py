@@ -11,12 +11,22 @@ import msgspec
 from thv_core.errors import SettingsError
 from thv_core.model.wording import misfit
 from thv_core.state.files import locked, read_or_none, write_atomically
-from thv_core.state.settings_keys import KEYS, Configuration, SecretsSettings, example, known, parsed, unknown
+from thv_core.state.settings_keys import (
+    KEYS,
+    SECTIONS,
+    Configuration,
+    HealthSettings,
+    SecretsSettings,
+    example,
+    known,
+    parsed,
+    unknown,
+)
 
 if TYPE_CHECKING:
     from thv_core.state.yaml_document import YamlDocument
 
-__all__ = ["Configuration", "ConfigurationFile", "SecretsSettings"]
+__all__ = ["Configuration", "ConfigurationFile", "HealthSettings", "SecretsSettings"]
 
 PATIENCE = 10.0
 """Seconds to wait for another process that edits the file."""
@@ -129,9 +139,9 @@ def _unknown_paths(values: Mapping[str, object]) -> Iterator[list[str]]:
     for key, value in values.items():
         if key not in Configuration.__struct_fields__:
             yield [key]
-        elif key == "secrets" and isinstance(value, Mapping):
+        elif key in SECTIONS and isinstance(value, Mapping):
             section = cast("Mapping[str, object]", value)
-            yield from ([key, each] for each in section if each not in SecretsSettings.__struct_fields__)
+            yield from ([key, each] for each in section if each not in SECTIONS[key].__struct_fields__)
 
 
 def _ill_typed_sections(values: dict[str, object]) -> Iterator[tuple[list[str], str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -32,6 +33,18 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Not from 0: the servers of a former database that was lost must not be mistaken for ours.
         "INSERT INTO counters VALUES ('generation', CAST(strftime('%s', 'now') AS INTEGER))",
     ),
+    (
+        "ALTER TABLE workloads ADD COLUMN successor BLOB",
+        "ALTER TABLE workloads ADD COLUMN setback TEXT NOT NULL DEFAULT ''",
+        "CREATE TABLE groups (name TEXT PRIMARY KEY, created_at REAL NOT NULL)",
+        # Version 1 let a configuration name any group.
+        """
+        INSERT INTO groups
+        SELECT DISTINCT json_extract(CAST(config AS TEXT), '$.group'), 0 FROM workloads
+        WHERE CASE WHEN json_valid(CAST(config AS TEXT))
+            THEN json_extract(CAST(config AS TEXT), '$.group') NOT IN ('', 'default') END
+        """,
+    ),
 )
 """Statements by version; a released step is never edited."""
 
@@ -61,7 +74,9 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # A full disk has rolled back already, and that must not be what is told.
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
         raise
 
 

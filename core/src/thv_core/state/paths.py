@@ -73,6 +73,16 @@ class Paths:
         return self.state / "control.sock"
 
     @property
+    def api_token(self) -> Path:
+        """The token that a request to the API on TCP must carry."""
+        return self.state / "api.token"
+
+    @property
+    def discovery(self) -> Path:
+        """Where a listener of the API says how it is reached; absent while there is none."""
+        return self.state / "server.json"
+
+    @property
     def gateway(self) -> Path:
         """The private directory of the gateway's seat."""
         return self.state / "gateway"

@@ -11,17 +11,39 @@ import msgspec
 from thv_core.errors import SettingsError
 from thv_core.model.document import Document, nearest
 
-__all__ = ["KEYS", "Configuration", "SecretsSettings", "example", "known", "parsed", "unknown"]
+__all__ = [
+    "KEYS",
+    "SECTIONS",
+    "Configuration",
+    "HealthSettings",
+    "SecretsSettings",
+    "example",
+    "known",
+    "parsed",
+    "unknown",
+]
 
 PLUGIN_KEY = "plugins.NAME.KEY"
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Moment = Annotated[float, msgspec.Meta(ge=0.1, le=3600)]
 
 
 class SecretsSettings(Document, frozen=True, kw_only=True):
     """Which secret store is asked; an empty ``provider`` chooses none."""
 
     provider: str = ""
+
+
+class HealthSettings(Document, frozen=True, kw_only=True):
+    """When a server that was ready counts as hung: see :class:`thv_core.model.route.Liveness`, which has these fields.
+
+    ``interval`` and ``timeout`` are seconds, an hour at most.
+    """
+
+    interval: Moment = 10.0
+    timeout: Moment = 5.0
+    failures: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
 
 
 class Configuration(Document, frozen=True, kw_only=True):
@@ -42,6 +64,11 @@ class Configuration(Document, frozen=True, kw_only=True):
     disabled: tuple[str, ...] = ()
     start_timeout: Seconds = 60.0
     request_timeout: Seconds = 300.0
+    health: HealthSettings = HealthSettings()
+
+
+SECTIONS: dict[str, type[Document]] = {"health": HealthSettings, "secrets": SecretsSettings}
+"""The settings that are mappings of settings themselves."""
 
 
 def _text(text: str) -> object:
@@ -58,6 +85,13 @@ def _seconds(text: str) -> object:
     return int(value) if value.is_integer() else value
 
 
+def _whole(text: str) -> object:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("a whole number") from None
+
+
 def _names(text: str) -> object:
     return [name.strip() for name in text.strip().strip("[]").split(",") if name.strip()]
 
@@ -67,6 +101,9 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "disabled": _names,
     "egress": _text,
     "gateway": _text,
+    "health.failures": _whole,
+    "health.interval": _seconds,
+    "health.timeout": _seconds,
     "request_timeout": _seconds,
     "runtime": _text,
     "secrets.provider": _text,
@@ -78,6 +115,9 @@ _EXAMPLES = {
     "disabled": "NAME,NAME",
     "egress": "names",
     "gateway": "asgi",
+    "health.failures": "5",
+    "health.interval": "10",
+    "health.timeout": "5",
     "request_timeout": "300",
     "runtime": "sandbox",
     "secrets.provider": "NAME",
@@ -104,7 +144,8 @@ def unknown(key_path: str, where: str = "") -> SettingsError:
 
 def example(key_path: str) -> str:
     """Return the command that sets a setting to something that it can be."""
-    return f"thv config set {key_path} {_EXAMPLES[key_path]}" if key_path in _EXAMPLES else _PLUGIN_EXAMPLE
+    within = next((key for key in _EXAMPLES if key == key_path or key.startswith(f"{key_path}.")), "")
+    return f"thv config set {within} {_EXAMPLES[within]}" if within else _PLUGIN_EXAMPLE
 
 
 def parsed(key_path: str, text: str, free: Callable[[str], object]) -> object:

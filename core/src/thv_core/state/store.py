@@ -1,67 +1,45 @@
-"""The state: workloads in SQLite, durable once a call has returned, whatever is killed afterwards."""
+"""The state: workloads and groups in SQLite, durable once a call has returned, whatever is killed afterwards."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sqlite3
-import threading
-from collections.abc import Generator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import msgspec
 
-from thv_core.errors import AlreadyExists, InvalidDocument, NotFound, StateUnusable
-from thv_core.model.document import decode_document, encode_document, nearest
-from thv_core.model.run_config import RunConfig
-from thv_core.model.status import Desired, Status
+from thv_core.errors import AlreadyExists, Conflict, InvalidDocument, NotFound
+from thv_core.model.document import nearest
+from thv_core.model.group import DEFAULT_GROUP, Group, valid_group
 from thv_core.model.workload import Workload
-from thv_core.state.migrations import migrate
+from thv_core.state.database import Database, Row
+from thv_core.state.grouping import groups_of, moved, refuse_default, refuse_taken, require
+from thv_core.state.rows import INSERT, SELECT, UPDATE, row_of, workload_of
 
 __all__ = ["StateStore"]
 
-BUSY = 10.0
-"""Seconds to wait for another process that writes."""
-
-_COLUMNS = (
-    *("name", "request_id", "desired", "status", "reason", "generation"),
-    *("provisional", "restarts", "port", "created_at", "started_at", "config"),
-)
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM workloads"  # noqa: S608 - the names above, nothing from outside
-_INSERT = f"INSERT INTO workloads ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - as above
-_UPDATE = f"UPDATE workloads SET {', '.join(f'{each} = ?' for each in _COLUMNS)} WHERE name = ?"  # noqa: S608 - as above
-
-Row = tuple[object, ...]
-
 
 class StateStore:
-    """Workloads by name. Safe to use from any thread and from several processes.
+    """Workloads by name, and their groups. Safe to use from any thread and from several processes.
 
     Every method raises :class:`StateUnusable`, naming the file, when it is damaged, was written by a newer version or
-    cannot be written. The file is never deleted or repaired.
+    cannot be written. The file is never deleted or repaired, and nothing is written when nothing changes.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        with self._explained():
-            self._connection = _opened(path)
-        try:
-            with self._explained():
-                migrate(self._connection, path)
-        except BaseException:
-            self._connection.close()
-            raise
+        self._database = Database(path)
 
     def add(self, workload: Workload) -> None:
         """Remember a new workload.
 
         :raises AlreadyExists: when there is one of that name.
+        :raises NotFound: when its group does not exist.
         """
         try:
-            with self._transaction() as connection:
-                connection.execute(_INSERT, _row(workload))
+            with self._database.transaction() as connection:
+                connection.execute(INSERT, row_of(workload))
+                require(connection, workload.config.group)
         except sqlite3.IntegrityError:
             raise AlreadyExists(
                 f"workload with name '{workload.name}' already exists",
@@ -75,7 +53,7 @@ class StateStore:
         """
         found = self._select("WHERE name = ?", name)
         if not found:
-            raise self._not_found(name)
+            raise _not_found(name, self.names())
         return found[0]
 
     def all(self) -> list[Workload]:
@@ -84,118 +62,153 @@ class StateStore:
 
     def names(self) -> list[str]:
         """Return the name of every workload, sorted."""
-        with self._explained(), self._lock:
-            rows: list[tuple[str]] = self._connection.execute("SELECT name FROM workloads ORDER BY name").fetchall()
-        return [name for (name,) in rows]
+        return [str(name) for (name,) in self._database.query("SELECT name FROM workloads ORDER BY name")]
 
     def replace(self, workload: Workload) -> None:
-        """Replace the workload of the same name.
+        """Replace the workload of the same name; an equal one is not written.
 
-        :raises NotFound: when there is none; the hint is the nearest name.
+        :raises NotFound: when there is none, the hint is the nearest name; or when a group that it had not before
+            does not exist.
         """
-        with self._transaction() as connection:
-            changed = connection.execute(_UPDATE, (*_row(workload), workload.name)).rowcount
-        if not changed:
-            raise self._not_found(workload.name)
+        with self._database.transaction() as connection:
+            before = self._within(connection, workload.name)
+            if before == workload:
+                return
+            for group in sorted(groups_of(workload) - groups_of(before)):
+                require(connection, group)
+            connection.execute(UPDATE, (*row_of(workload), workload.name))
 
     def remove(self, name: str) -> None:
         """Forget a workload; one that does not exist is no error."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("DELETE FROM workloads WHERE name = ?", (name,))
 
     def next_generation(self) -> int:
         """Return a number that was never returned before, larger than all of them."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("UPDATE counters SET value = value + 1 WHERE name = 'generation'")
             (value,) = connection.execute("SELECT value FROM counters WHERE name = 'generation'").fetchone()
         return int(value)
 
     def by_request(self, request_id: str) -> Workload | None:
-        """Return the workload that a request started, if it is still there."""
-        return next(iter(self._select("WHERE request_id = ? ORDER BY created_at DESC LIMIT 1", request_id)), None)
+        """Return the workload that a request started or is changing, if it is still there."""
+        started = self._select("WHERE request_id = ? ORDER BY created_at DESC LIMIT 1", request_id)
+        changing = started or self._select("WHERE successor IS NOT NULL ORDER BY name")
+        return next((each for each in changing if request_id in _requests(each)), None)
 
     def remembered_ports(self) -> dict[str, int]:
-        """Return the port of each workload that has one, running or not."""
-        query = "SELECT name, port FROM workloads WHERE port > 0 ORDER BY name"
-        with self._explained(), self._lock:
-            rows: list[tuple[str, int]] = self._connection.execute(query).fetchall()
-        return dict(rows)
+        """Return the port of each workload that has one, running or not.
+
+        A change under way that brings another port has an entry of its own, ``the change of NAME``.
+        """
+        rows = self._database.query("SELECT name, port FROM workloads WHERE port > 0 ORDER BY name")
+        ports = {str(name): cast("int", port) for name, port in rows}
+        for each in self._select("WHERE successor IS NOT NULL ORDER BY name"):
+            port = each.successor.config.port if each.successor else 0
+            if port not in (0, each.config.port):
+                ports[f"the change of {each.name}"] = port
+        return ports
+
+    def groups(self) -> list[Group]:
+        """Return every group: the default one first, then by name."""
+        rows = self._database.query("SELECT name, created_at FROM groups ORDER BY name")
+        return [
+            Group(name=DEFAULT_GROUP),
+            *(Group(name=str(name), created_at=cast("float", created_at)) for name, created_at in rows),
+        ]
+
+    def add_group(self, group: Group) -> None:
+        """Remember a new group.
+
+        :raises InvalidRequest: when its name cannot name a group.
+        :raises AlreadyExists: when there is one of that name.
+        """
+        valid_group(group.name)
+        with self._database.transaction() as connection:
+            refuse_taken(connection, group.name)
+            connection.execute("INSERT INTO groups (name, created_at) VALUES (?, ?)", (group.name, group.created_at))
+
+    def remove_group(self, name: str) -> None:
+        """Forget a group that nothing is in.
+
+        :raises InvalidRequest: when it is the default group.
+        :raises NotFound: when it does not exist.
+        :raises Conflict: when a workload is in it, or will be once a change is done.
+        """
+        refuse_default(name, "removed")
+        with self._database.transaction() as connection:
+            require(connection, name)
+            members = [each.name for each in self._members(connection, name)]
+            if members:
+                raise Conflict(
+                    f"group '{name}' is not empty",
+                    evidence=members,
+                    hint="Move its workloads to another group, or remove them, first.",
+                )
+            connection.execute("DELETE FROM groups WHERE name = ?", (name,))
+
+    def rename_group(self, old: str, new: str) -> None:
+        """Give a group another name, in the configurations of its workloads, too.
+
+        :raises InvalidRequest: when it is the default group, or the new name cannot name a group.
+        :raises NotFound: when it does not exist.
+        :raises AlreadyExists: when another group has the new name.
+        """
+        refuse_default(old, "renamed")
+        valid_group(new)
+        with self._database.transaction() as connection:
+            require(connection, old)
+            if old == new:
+                return
+            refuse_taken(connection, new)
+            connection.execute("UPDATE groups SET name = ? WHERE name = ?", (new, old))
+            for each in self._members(connection, old):
+                connection.execute(UPDATE, (*row_of(moved(each, new, old)), each.name))
+
+    def move(self, names: Sequence[str], group: str) -> None:
+        """Move workloads to a group, all of them or none.
+
+        :raises NotFound: when the group, or one of the workloads, does not exist.
+        """
+        with self._database.transaction() as connection:
+            require(connection, group)
+            for name in names:
+                before = self._within(connection, name)
+                after = moved(before, group)
+                if after != before:
+                    connection.execute(UPDATE, (*row_of(after), name))
 
     def close(self) -> None:
         """Close the file; closing twice is no error."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     def _select(self, clause: str, *parameters: str) -> list[Workload]:
-        with self._explained(), self._lock:
-            rows: list[Row] = self._connection.execute(f"{_SELECT} {clause}", parameters).fetchall()
-        return [self._workload(row) for row in rows]
+        return self._workloads(self._database.query(f"{SELECT} {clause}", *parameters))
 
-    def _workload(self, row: Row) -> Workload:
-        values = dict(zip(_COLUMNS, row, strict=True))
-        config = cast("bytes", values.pop("config"))
-        del values["port"]
-        values["provisional"] = bool(values["provisional"])
+    def _within(self, connection: sqlite3.Connection, name: str) -> Workload:
+        rows: list[Row] = connection.execute(f"{SELECT} WHERE name = ?", (name,)).fetchall()
+        if not rows:
+            known: list[tuple[str]] = connection.execute("SELECT name FROM workloads ORDER BY name").fetchall()
+            raise _not_found(name, [each for (each,) in known])
+        return self._workloads(rows)[0]
+
+    def _members(self, connection: sqlite3.Connection, group: str) -> list[Workload]:
+        rows: list[Row] = connection.execute(f"{SELECT} ORDER BY name").fetchall()
+        return [each for each in self._workloads(rows) if group in groups_of(each)]
+
+    def _workloads(self, rows: list[Row]) -> list[Workload]:
         try:
-            values["config"] = decode_document(config, RunConfig, f"{self._path}: the workload {values['name']}")
-            return msgspec.convert(values, Workload)
+            return [workload_of(row, str(self._database.path)) for row in rows]
         except (InvalidDocument, msgspec.ValidationError) as error:
-            raise _unusable(self._path, str(error)) from error
-
-    def _not_found(self, name: str) -> NotFound:
-        meant = nearest(name, self.names())
-        hint = f"Did you mean {meant}?" if meant else "thv list --all shows every workload."
-        return NotFound(f"there is no workload named {name}", hint=hint)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
-        with self._explained(), self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # A failed COMMIT may have rolled back already.
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _explained(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except (sqlite3.Error, OSError) as error:
-            raise _unusable(self._path, str(error)) from error
+            raise self._database.damaged(str(error)) from error
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    # SQLite would make the file readable for others; its journal files inherit the mode.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(str(verdict))
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _requests(workload: Workload) -> tuple[str, ...]:
+    successor = workload.successor
+    return (workload.request_id, *((successor.request_id,) if successor else ()))
 
 
-def _row(workload: Workload) -> Row:
-    values: dict[str, object] = {name: getattr(workload, name) for name in _COLUMNS if name not in ("port", "config")}
-    values |= {"port": workload.config.port, "config": encode_document(workload.config)}
-    values |= {"desired": Desired(workload.desired).value, "status": Status(workload.status).value}
-    return tuple(values[name] for name in _COLUMNS)
-
-
-def _unusable(path: Path, reason: str) -> StateUnusable:
-    return StateUnusable(
-        f"the state in {path} cannot be used",
-        evidence=[reason],
-        hint=f"It was not changed. To begin with an empty state: mv {path} {path}.old",
-    )
+def _not_found(name: str, known: list[str]) -> NotFound:
+    meant = nearest(name, known)
+    hint = f"Did you mean {meant}?" if meant else "thv list --all shows every workload."
+    return NotFound(f"there is no workload named {name}", hint=hint)

@@ -33,7 +33,7 @@ HEAVY = (
     "opentelemetry",
     "podman",
     "requests",
-    "starlette",
+    "litestar",
     "textual",
     "uvicorn",
 )

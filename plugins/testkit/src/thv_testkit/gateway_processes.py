@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -160,12 +160,20 @@ class RunningGateway:
 
     def until(self, state: RouteState, incarnation: str) -> RouteReport:
         """Wait until an incarnation is reported in a state."""
+        return self.until_reported(incarnation, lambda report: report.state is state)
+
+    def until_quiet(self, incarnation: str) -> RouteReport:
+        """Wait until it is reported that no request of a client is in flight to an incarnation."""
+        return self.until_reported(incarnation, lambda report: report.quiet)
+
+    def until_reported(self, incarnation: str, wanted: Callable[[RouteReport], bool]) -> RouteReport:
+        """Wait for a report of an incarnation that is as wanted."""
         with self.connected() as channel, channel.makefile("rb") as lines:
             for line in lines:
                 report = decode_document(line, RouteReport, "a report")
-                if report.incarnation == incarnation and report.state is state:
+                if report.incarnation == incarnation and wanted(report):
                     return report
-        raise AssertionError(f"the gateway hung up before {incarnation} was {state}")
+        raise AssertionError(f"the gateway hung up before {incarnation} was reported as it should be")
 
     @contextlib.contextmanager
     def connected(self, name: str = GATEWAY_SOCKET, kind: int = socket.SOCK_STREAM) -> Generator[socket.socket]:

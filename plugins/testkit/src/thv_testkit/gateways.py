@@ -16,7 +16,6 @@ import pytest
 from thv_core.model.route import Order, RouteState
 from thv_core.spi import MiddlewareConfig
 from thv_core.spi.gateways import GATEWAY_SOCKET
-from thv_testkit.gateway_network import GatewayNetworkContract
 from thv_testkit.gateway_processes import (
     McpClient,
     RunningGateway,
@@ -25,12 +24,13 @@ from thv_testkit.gateway_processes import (
     listens,
     serve_command,
 )
+from thv_testkit.gateway_swaps import GatewaySwapContract
 from thv_testkit.waiting import eventually
 
 __all__ = ["GatewayContract", "McpClient", "RunningGateway", "RunningServer", "free_port", "serve_command"]
 
 
-class GatewayContract(GatewayNetworkContract):
+class GatewayContract(GatewaySwapContract):
     """What every gateway does. Give the fixture ``gateway_command``, for example by :func:`serve_command`."""
 
     @pytest.fixture

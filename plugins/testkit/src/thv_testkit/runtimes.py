@@ -210,6 +210,20 @@ class RuntimeContract(RuntimeLogsContract, RuntimeNetworkContract, RuntimeLimits
         runtime.stop(deployment, 60)
         assert time.monotonic() - before < 30
 
+    def test_a_long_grace_ends_when_a_shorter_one_is_given(self, runtime: Runtime, plan_for: PlanMaker) -> None:
+        observed = runtime.deploy(plan_for("--stubborn"), unasked)
+        with Conversation(observed.stdio) as server:
+            server.count()
+        before = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(runtime.stop, observed.deployment, 12)
+            time.sleep(0.3)
+            assert not waiting.done()
+            runtime.stop(observed.deployment, 0.2)
+            waiting.result(30)
+        assert time.monotonic() - before < 10
+        assert _only(runtime).state is ObservedState.EXITED
+
     def test_an_exit_is_observed_with_its_code_if_that_is_known(
         self, runtime: Runtime, again: Runtime, plan_for: PlanMaker
     ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.json import decode, encode
 
 from thv_core.spi import Gateway, NetworkReport
-from thv_core.spi.gateways import NETWORK_SOCKET
+from thv_core.spi.gateways import GATEWAY_SOCKET, NETWORK_SOCKET, ROUTES_FILE
 from thv_testkit.gateways import GatewayContract, serve_command
 
 
@@ -55,6 +55,23 @@ class RefusesEverything(TakesEverything):
         return NetworkReport(missing=("one.1",), refused={incarnation: ""})
 
 
+class FindsEverythingReady(Gateway):
+    """Reports each life that it reads of as ready and quiet, with sessions of its own, and speaks to none."""
+
+    def serve(self, seat):
+        os.chdir(seat.directory)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(GATEWAY_SOCKET)
+        listener.listen()
+        while seat.lifeline not in select.select([seat.lifeline, listener], [], [])[0]:
+            peer, _ = listener.accept()
+            routes = decode(Path(ROUTES_FILE).read_bytes())["routes"]
+            for life in filter(None, [*routes, *(route["candidate"] for route in routes)]):
+                said = {"state": "ready", "quiet": True, "stateful": True}
+                peer.sendall(encode(said | {"workload": "echo", "incarnation": life["incarnation"]}) + b"\n")
+            peer.close()
+
+
 def wrong(driver, *tests):
     fixture = pytest.fixture(lambda self: serve_command(f"test_wrong:{driver.__name__}"))
     return type(f"Test{driver.__name__}", (GatewayContract,), {"gateway_command": fixture, "caught_by": tests})
@@ -76,4 +93,11 @@ TestRefusesEverything = wrong(
     "test_it_reads_the_snapshot_again_before_it_refuses",
     "test_a_second_handover_is_ignored_and_its_sockets_closed",
     "test_what_the_egress_refuses_is_reported_with_its_reason",
+)
+TestFindsEverythingReady = wrong(
+    FindsEverythingReady,
+    "test_a_held_request_is_answered_once_it_is_released",
+    "test_no_request_of_a_client_reaches_a_candidate",
+    "test_a_candidate_that_cannot_be_served_fails_with_its_reason",
+    "test_a_server_that_keeps_sessions_is_reported_so",
 )

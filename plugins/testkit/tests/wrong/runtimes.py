@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -90,6 +91,14 @@ class LeavesChildren(FakeRuntime):
     def remove(self, deployment):
         super().stop(deployment, 0)
         shutil.rmtree(self._folder / deployment.label, ignore_errors=True)
+
+
+class StopsOneAfterTheOther(FakeRuntime):
+    turn = threading.Lock()
+
+    def stop(self, deployment, grace):
+        with self.turn:
+            super().stop(deployment, grace)
 
 
 class ForgetsAtTheStop(FakeRuntime):
@@ -293,6 +302,7 @@ TestWritesSecrets = wrong(WritesSecrets, "test_the_value_of_a_secret_is_in_no_ar
 TestSecretsInArguments = wrong(
     SecretsInArguments, "test_the_value_of_a_secret_is_in_no_argument_vector_file_or_representation"
 )
+TestStopsOneAfterTheOther = wrong(StopsOneAfterTheOther, "test_a_long_grace_ends_when_a_shorter_one_is_given")
 TestForgetsAtTheStop = wrong(
     ForgetsAtTheStop,
     "test_stopping_ends_every_process_and_the_exit_stays_observable",
