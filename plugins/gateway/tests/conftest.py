@@ -30,10 +30,11 @@ ACCEPT = {"accept": "application/json, text/event-stream", "content-type": "appl
 class Stream:
     """One request whose answer is read event by event."""
 
-    def __init__(self, client: McpClient, method: str, body: dict[str, Any] | None = None) -> None:
+    def __init__(self, client: McpClient, method: str, body: dict[str, Any] | None = None, **headers: str) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
         data = json.dumps(body).encode() if body else None
-        self.connection.request(method, "/mcp", data, ACCEPT | {"mcp-session-id": client.session})
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.connection.request(method, "/mcp", data, ACCEPT | {"mcp-session-id": client.session} | more)
         self.response: http.client.HTTPResponse | None = None
 
     def begin(self) -> str:
@@ -133,8 +134,10 @@ def stream() -> Iterator[Callable[..., Stream]]:
     """Open requests whose answers are read event by event."""
     streams: list[Stream] = []
 
-    def open_stream(client: McpClient, method: str = "GET", body: dict[str, Any] | None = None) -> Stream:
-        streams.append(Stream(client, method, body))
+    def open_stream(
+        client: McpClient, method: str = "GET", body: dict[str, Any] | None = None, **headers: str
+    ) -> Stream:
+        streams.append(Stream(client, method, body, **headers))
         return streams[-1]
 
     yield open_stream

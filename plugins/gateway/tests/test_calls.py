@@ -196,6 +196,12 @@ def test_updates_reach_subscribers_only_also_after_a_restart(
     assert foreign.message()["method"].endswith("list_changed")
 
 
+def test_a_uri_that_is_too_long_is_not_subscribed_to(scripted: McpClient) -> None:
+    for length, status in ((8192, 200), (8193, 400)):
+        subscribe = {"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "x" * length}}
+        assert scripted.send("POST", subscribe)[0] == status
+
+
 def test_a_new_incarnation_learns_what_sessions_had_subscribed_to(
     scripted: McpClient, gateway: Any, start_server: Any
 ) -> None:

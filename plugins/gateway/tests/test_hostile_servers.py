@@ -94,7 +94,8 @@ def test_a_flood_of_small_events_leaves_turns_to_others() -> None:
         arrival = Arrival(workload="w", method="GET", path="/mcp", headers=())
         link.route = SimpleNamespace(request_timeout=60.0)
         other = asyncio.create_task(others())
-        stream = RelayedStream(link, link.flights.begin(arrival), piece, ())
+        source: Any = SimpleNamespace(link=link)
+        stream = RelayedStream(source, link.flights.begin(arrival), piece, ())
         await stream.flow(arrival, Chain((), lambda stage, error: None), send)
         other.cancel()
 

@@ -286,10 +286,22 @@ def test_a_handshake_survives_and_is_forgotten_with_its_incarnation(tmp_path: Pa
     assert Handshakes(path).of("time.1") is None
 
 
-def test_a_damaged_handshake_file_is_no_handshakes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"{", b"\0" * 99, b'{"\xff": {"result": {}}}', b'{"time.1": ' + b"[" * 99_999])
+def test_a_damaged_handshake_file_is_no_handshakes(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "handshakes.json"
-    path.write_text("{")
+    path.write_bytes(data)
     assert Handshakes(path).of("time.1") is None
+
+
+def test_a_handshake_file_that_cannot_be_written_stops_no_route(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    handshakes = Handshakes(tmp_path / "nowhere" / "handshakes.json")
+    handshakes.keep("time.1", Handshake(result=msgspec.Raw(b"{}")))
+    assert handshakes.of("time.1") is not None
+    handshakes.retain(["time.2"])
+    assert handshakes.of("time.1") is None
+    assert "not written" in caplog.text
 
 
 def test_only_the_last_subscriber_leaves_a_resource_to_unsubscribe() -> None:

@@ -11,8 +11,9 @@ import pytest
 import uvloop
 
 from thv_gateway import pool as pool_module
-from thv_gateway.client import HttpClient
+from thv_gateway.client import HttpClient, Place
 from thv_gateway.connection import Broken, Connection
+from thv_gateway.connectors import Connectors
 from thv_gateway.pool import Busy, Pool
 
 TRAILER = "answered with a trailer that is too long"
@@ -56,9 +57,9 @@ def run(work: Callable[[Server, Pool, HttpClient], Awaitable[None]], connectors:
         server = Server()
         listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
-        pool = Pool([socket.socket() for _ in range(connectors)])
+        pool = Pool(Connectors([socket.socket() for _ in range(connectors)]))
         try:
-            await work(server, pool, HttpClient(pool, port))
+            await work(server, pool, HttpClient(pool, Place.inside(port)))
         finally:
             pool.close()
             listener.close()
@@ -103,7 +104,7 @@ def test_a_connector_that_was_refused_can_be_connected_later() -> None:
         for _ in range(3):
             with pytest.raises(ConnectionRefusedError):
                 await pool.lease(port)
-            assert not await HttpClient(pool, port).accepts()
+            assert not await HttpClient(pool, Place.inside(port)).accepts()
         assert await asked(client) == b"ok"
 
     run(work, connectors=1)

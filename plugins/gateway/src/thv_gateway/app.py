@@ -8,8 +8,9 @@ from typing import Any
 
 from thv_core.spi.middleware import Outcome, Reply
 from thv_gateway.answers import INTERNAL_ERROR, document, refusal
-from thv_gateway.chain import Arrival, Receive, Send
-from thv_gateway.upstream import Endpoint, Flow
+from thv_gateway.chain import Arrival, Chain, Receive, Send
+from thv_gateway.reception import Reception
+from thv_gateway.upstream import Flow
 
 __all__ = ["Application"]
 
@@ -17,16 +18,24 @@ _ALLOW_GET = ((b"allow", b"GET"),)
 
 
 class Application:
-    """Serves one workload.
+    """Serves one workload on one address.
 
-    ``busy`` counts the POSTs that are being answered, for a drain to wait on.
+    ``busy`` counts the POSTs that are being answered, for a drain to wait on. ``chain`` may be exchanged at any time:
+    a request ends in the one that it entered.
 
     :param health: returns the document of ``/health`` and whether the server is available.
     """
 
-    def __init__(self, workload: str, endpoint: Endpoint, health: Callable[[], tuple[int, dict[str, object]]]) -> None:
+    def __init__(
+        self,
+        workload: str,
+        chain: Chain,
+        reception: Reception,
+        health: Callable[[], tuple[int, dict[str, object]]],
+    ) -> None:
         self.busy = 0
-        self.endpoint = endpoint
+        self.chain = chain
+        self._reception = reception
         self._workload = workload
         self._health = health
 
@@ -44,11 +53,11 @@ class Application:
             self.busy -= counted
 
     async def _exchange(self, arrival: Arrival, send: Send) -> None:
-        chain = self.endpoint.chain
+        chain = self.chain
         started = time.monotonic()
         status = 500
         try:
-            answer = await chain.enter(arrival) or await self._answer(arrival)
+            answer = await chain.enter(arrival) or await self._answer(arrival, chain)
             status = answer.status if isinstance(answer, Reply) else 200
             if isinstance(answer, Reply):
                 await _reply(answer, send)
@@ -57,9 +66,16 @@ class Application:
         finally:
             await chain.leave(arrival, Outcome(status, time.monotonic() - started, arrival.fault))
 
-    async def _answer(self, arrival: Arrival) -> Reply | Flow:
+    async def _answer(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
+        reception = self._reception
+        endpoint = reception.current
         try:
-            return await self.endpoint.answer(arrival)
+            if not (reception.is_open and endpoint.knows(arrival)):
+                placed = await reception.place(arrival)
+                if isinstance(placed, Reply):
+                    return placed
+                endpoint = placed
+            return await endpoint.answer(arrival, chain)
         except Exception:
             arrival.fault = "internal"
             return refusal(500, INTERNAL_ERROR, "Internal error", arrival.message.id if arrival.message else b"")

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from thv_gateway.connection import Broken, Connection, Head
 from thv_gateway.pool import Busy, Pool
 
-__all__ = ["ENDPOINT", "Carrier", "HttpClient"]
+__all__ = ["ENDPOINT", "Carrier", "HttpClient", "Place"]
 
 ENDPOINT = b"/mcp"
 """Where servers answer: the path that the SDKs choose by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server answers: its ``port``, the line of the head that names its host, and the path of its endpoint."""
+
+    port: int
+    host: bytes
+    path: bytes = ENDPOINT
+
+    @classmethod
+    def inside(cls, port: int) -> Place:
+        """Return the place of a server at a port of its own loopback interface."""
+        return cls(port, b"host: 127.0.0.1:%d" % port)
 
 
 class Carrier(Protocol):
@@ -22,16 +37,22 @@ class Carrier(Protocol):
 
 
 class HttpClient:
-    """Speaks to one incarnation on ``port`` of its own loopback interface."""
+    """Speaks to one incarnation at its place."""
 
-    def __init__(self, pool: Pool, port: int) -> None:
+    def __init__(self, pool: Pool, place: Place) -> None:
         self._pool = pool
-        self._port = port
-        self._host = b"host: 127.0.0.1:%d" % port
+        self._place = place
+
+    @property
+    def path(self) -> str:
+        """The path of the endpoint, without a query, which may hold a secret."""
+        return self._place.path.partition(b"?")[0].decode("ascii")
 
     def request(self, method: bytes, fields: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> bytes:
-        """Return a whole request to :data:`ENDPOINT`."""
-        lines = [method + b" " + ENDPOINT + b" HTTP/1.1", self._host, *[name + b": " + value for name, value in fields]]
+        """Return a whole request to the endpoint."""
+        place = self._place
+        lines = [method + b" " + place.path + b" HTTP/1.1", place.host]
+        lines += [name + b": " + value for name, value in fields]
         if body:
             lines.append(b"content-length: %d" % len(body))
         return b"\r\n".join(lines) + b"\r\n\r\n" + body
@@ -65,7 +86,7 @@ class HttpClient:
     async def accepts(self) -> bool:
         """Tell whether the server accepts a connection, or is too busy to say."""
         try:
-            connection = await self._pool.lease(self._port, fresh=True)
+            connection = await self._pool.lease(self._place.port, fresh=True)
         except (Busy, TimeoutError):
             return True
         except OSError:
@@ -74,7 +95,7 @@ class HttpClient:
         return True
 
     async def _lease(self, carrier: Carrier, *, fresh: bool) -> Connection:
-        connection = await self._pool.lease(self._port, fresh=fresh)
+        connection = await self._pool.lease(self._place.port, fresh=fresh)
         carrier.connection = connection
         if carrier.fault:
             raise Broken("was given up")

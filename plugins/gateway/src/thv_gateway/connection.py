@@ -130,9 +130,13 @@ class Connection(asyncio.Protocol):
         self._fail(reason)
 
     def finish(self) -> None:
-        """Let the server close: nothing more is sent."""
-        if not (self._broken or self._transport.is_closing()):
+        """Let the server close: nothing more is sent. TLS knows no such half-closed state and closes at once."""
+        if self._broken or self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
             self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""

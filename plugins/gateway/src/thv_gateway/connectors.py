@@ -8,18 +8,23 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 __all__ = ["CONNECT_SECONDS", "Connectors"]
 
 CONNECT_SECONDS = 5.0
 
 _ADDRESS_SIZE = 16
+_PLAIN: Mapping[str, Any] = MappingProxyType({})
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Connectors:
     """The connectors of one incarnation: :meth:`connect` takes one, :meth:`give_back` makes it free again."""
+
+    security = _PLAIN
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
         self._free = list(sockets)

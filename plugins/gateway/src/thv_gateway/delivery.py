@@ -40,6 +40,8 @@ class _Asked:
 class Delivery:
     """The way from one server to its clients.
 
+    ``is_heard`` is false as long as the server is no client's: whoever listens, listens to another life of it.
+
     :param send: sends a message to the server.
     :param lost: called with a word for each message that could not be delivered.
     """
@@ -52,6 +54,7 @@ class Delivery:
         self._send = send
         self._lost = lost
         self._asked: dict[bytes, _Asked] = {}
+        self.is_heard = False
 
     def request(self, message: Message) -> None:
         """Pass a request of the server to the client that it concerns, or answer it with an error."""
@@ -61,7 +64,7 @@ class Delivery:
         if message.method not in _NEEDED:
             self._refuse(message, METHOD_NOT_FOUND, "Method not found")
             return
-        owners = self._calls.owners() or self._sessions.listening()
+        owners = self._calls.owners() or self._listening()
         if len(owners) != 1:
             what = "several clients have calls in flight" if owners else "no client is listening"
             self._refuse(message, INTERNAL_ERROR, f"The request cannot be assigned to one client: {what}")
@@ -69,6 +72,11 @@ class Delivery:
             self._refuse(message, METHOD_NOT_FOUND, "The client did not declare this capability")
         else:
             self._ask(message, owners[0])
+
+    def has_asked(self, session: Session, identifier: bytes) -> bool:
+        """Tell whether the server waits for this answer of a session."""
+        asked = self._asked.get(identifier)
+        return asked is not None and asked.session is session
 
     def client_answered(self, session: Session, message: Message) -> bool:
         """Pass a client's response to the server; ``False`` when this session was not asked."""
@@ -89,14 +97,17 @@ class Delivery:
         elif message.method == "notifications/resources/updated":
             self._updated(message, subscriptions)
         elif message.method.endswith("/list_changed"):
-            self._put(message, [each.stream for each in self._sessions.listening()])
+            self._put(message, [each.stream for each in self._listening()])
         else:
-            owners = self._calls.owners() or self._sessions.listening()
+            owners = self._calls.owners() or self._listening()
             self._put(message, [self._stream_of(owners[0])] if len(owners) == 1 else [])
 
     def forget(self) -> None:
         """Drop the requests that wait for clients: the server that asked is gone."""
         self._asked.clear()
+
+    def _listening(self) -> list[Session]:
+        return self._sessions.listening() if self.is_heard else []
 
     def _ask(self, message: Message, session: Session) -> None:
         mailbox = self._stream_of(session)

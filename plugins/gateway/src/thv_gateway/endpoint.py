@@ -6,26 +6,30 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from thv_core.model.message import Kind, Message
-from thv_core.model.route import Route, RouteState
+from thv_core.model.route import RouteState
 from thv_core.spi.middleware import Reply
-from thv_gateway.answers import INTERNAL_ERROR, JSON, accepted, refusal
-from thv_gateway.assembly import assemble
+from thv_gateway.answers import INTERNAL_ERROR, INVALID_REQUEST, JSON, SESSION_NOT_FOUND, accepted, refusal
+from thv_gateway.assembly import assemble, quoted
 from thv_gateway.chain import Arrival, Chain, Send
+from thv_gateway.correlation import Call
 from thv_gateway.handshake import initialize_result
 from thv_gateway.link import Link
 from thv_gateway.mailbox import Mailbox
+from thv_gateway.memory import ANONYMOUS
 from thv_gateway.parsing import members, text_of
+from thv_gateway.reception import RETRY
 from thv_gateway.sessions import Session, abilities
 from thv_gateway.streams import EVENT_HEADERS, on_disconnect, pump
-from thv_gateway.upstream import Estate
+from thv_gateway.subscriptions import MAX_URI
+from thv_gateway.upstream import Estate, Upstream
 
-__all__ = ["HOLD_SECONDS", "RETRY", "EventStream", "PipeEndpoint"]
+__all__ = ["EventStream", "PipeEndpoint"]
 
-HOLD_SECONDS = 10.0
-"""How long a request waits for a server that is starting, or for a gateway that has just come back."""
-
-RETRY = ((b"retry-after", b"1"),)
+_OWN = frozenset({"notifications/initialized", "notifications/cancelled"})
+"""Notifications that the gateway takes whatever state the server is in."""
 
 
 @dataclass(frozen=True)
@@ -55,65 +59,97 @@ class EventStream:
                 watcher.cancel()
 
 
-_Handler = Callable[[Arrival, Message, Session], Awaitable[Reply | EventStream]]
+_Handler = Callable[[Arrival, Message, Session], Awaitable[Reply]]
 
 
 class PipeEndpoint:
-    """Answers requests of a workload on pipes; ``link`` is its current incarnation, replaced when a new one starts."""
+    """Answers requests with one incarnation on pipes; see :class:`thv_gateway.upstream.Endpoint`."""
 
-    def __init__(self, route: Route, estate: Estate, chain: Chain, changed: Callable[[], None]) -> None:
-        self.chain = chain
-        self.link = Link(route, estate, changed)
-        self._estate = estate
-        self._changed = changed
+    def __init__(self, link: Link, estate: Estate) -> None:
+        self.link = link
         self._sessions = estate.sessions
+        self._recollection = estate.recollection
+        self._remember = estate.remember
         self._by_kind: dict[Kind, _Handler] = {
-            Kind.REQUEST: self._request,
             Kind.NOTIFICATION: self._notification,
             Kind.RESPONSE: self._response,
         }
 
-    def follow(self, route: Route) -> None:
-        """Switch to another incarnation of the server; the sessions stay."""
-        self.link.close(f"{route.workload} was started anew")
-        self.link = Link(route, self._estate, self._changed, self.link)
+    def owns(self, arrival: Arrival) -> bool:
+        """Tell whether this is about a call in flight here."""
+        message, session = arrival.message, self._session(arrival)
+        if message is None or session is None or message.kind is Kind.REQUEST:
+            return False
+        if message.kind is Kind.RESPONSE:
+            return self.link.delivery.has_asked(session, message.id)
+        return message.method == "notifications/cancelled" and self._cancelled(message, session) is not None
 
-    async def answer(self, arrival: Arrival) -> Reply | EventStream:
+    def needs_server(self, arrival: Arrival) -> bool:
+        """Tell whether the server has to be ready: not for streams and ends of sessions, which are the gateway's."""
+        message = arrival.message
+        return message is not None and message.kind is not Kind.RESPONSE and message.method not in _OWN
+
+    def knows(self, arrival: Arrival) -> bool:
+        """Say so of every session: the gateway itself keeps them."""
+        return True
+
+    async def introduce(self, arrival: Arrival) -> Reply | None:
+        """Do nothing."""
+        return None
+
+    def begin(self, former: Upstream) -> None:
+        """Take over from a former life, and tell who listens when the tools are others."""
+        self.link.take_over()
+        if self.link.state is RouteState.READY and former.tools != self.link.tools:
+            changed = Message(kind=Kind.NOTIFICATION, method="notifications/tools/list_changed")
+            self.link.delivery.notification(changed, self.link.subscriptions)
+
+    def recede(self) -> None:
+        """Do nothing: the streams of sessions are the gateway's own."""
+
+    async def answer(self, arrival: Arrival, chain: Chain) -> Reply | EventStream:
         """Answer a request that passed every stage."""
-        message, session = arrival.message, arrival.live
+        message = arrival.message
         if message is not None and message.method == "initialize" and message.kind is Kind.REQUEST:
-            return await self._initialize(arrival, message)
+            return await self._initialize(arrival, message, chain)
+        session = self._session(arrival)
         if session is None:
-            return accepted
+            # It came in by the stages of a life that kept its sessions itself.
+            return refusal(404, SESSION_NOT_FOUND, "Session not found", message.id if message else b"")
         if message is None:
             return self._listen(session) if arrival.method == "GET" else self._leave(session)
+        if message.kind is Kind.REQUEST:
+            return await self._request(arrival, message, session, chain)
         return await self._by_kind[message.kind](arrival, message, session)
 
-    async def _initialize(self, arrival: Arrival, message: Message) -> Reply:
-        unready = await self._unready(arrival, message)
-        if unready is not None:
-            return unready
+    def _session(self, arrival: Arrival) -> Session | None:
+        return arrival.live or (self._sessions.find(arrival.session) if arrival.session else self._sessions.anonymous())
+
+    async def _initialize(self, arrival: Arrival, message: Message, chain: Chain) -> Reply:
         asked = text_of(message.params.get("protocolVersion", b""))
         result, version = initialize_result(self.link.handshake, asked)
         session = self._sessions.open(version, abilities(members(message.params.get("capabilities", b""))))
         if session is None:
             return refusal(503, INTERNAL_ERROR, "Too many sessions", message.id, RETRY)
         response = Message(kind=Kind.RESPONSE, id=message.id, result=result)
-        body = assemble(await self.chain.outward(arrival, response) or response)
+        body = assemble(await chain.outward(arrival, response) or response)
         return Reply(200, body, (JSON, (b"mcp-session-id", session.id.encode())))
 
-    async def _request(self, arrival: Arrival, message: Message, session: Session) -> Reply | EventStream:
-        unready = await self._unready(arrival, message) or self._unsubscribed(message, session)
+    async def _request(self, arrival: Arrival, message: Message, session: Session, chain: Chain) -> Reply | EventStream:
+        """Carry a request to the server and its answer back; the answer alone is no stream."""
+        link = self.link
+        unready = self._congested(arrival, message) or self._unsubscribed(message, session)
         if unready is not None:
             return unready
-        link = self.link
+        if message.method == "logging/setLevel":
+            message = self._for_everyone(message, session)
         call, outgoing = link.calls.begin(message, session)
         call.user = arrival.identity.subject if arrival.identity else ""
         link.send(outgoing)
         first = await call.mailbox.take()
         if first is not None and first.kind is Kind.RESPONSE:
             arrival.fault = call.fault
-            answer = await self.chain.outward(arrival, first) or first
+            answer = await chain.outward(arrival, first) or first
             return Reply(call.status, assemble(answer))
 
         def finished() -> None:
@@ -130,20 +166,23 @@ class PipeEndpoint:
         if message.method == "notifications/cancelled":
             self._cancel(message, session)
             return accepted
-        unready = await self._unready(arrival, message)
-        if unready is None:
+        congested = self._congested(arrival, message)
+        if congested is None:
             self.link.send(message)
-        return unready or accepted
+        return congested or accepted
 
     async def _response(self, arrival: Arrival, message: Message, session: Session) -> Reply:
         self.link.delivery.client_answered(session, message)
         return accepted
 
     def _cancel(self, message: Message, session: Session) -> None:
-        call = self.link.calls.of_client(session, message.params.get("requestId", b""))
+        call = self._cancelled(message, session)
         if call is not None:
             self.link.calls.cancel(call)
             self.link.tell_cancelled(call, message.params.get("reason", b""))
+
+    def _cancelled(self, message: Message, session: Session) -> Call | None:
+        return self.link.calls.of_client(session, message.params.get("requestId", b""))
 
     def _listen(self, session: Session) -> EventStream:
         if session.stream is not None:
@@ -157,8 +196,10 @@ class PipeEndpoint:
         return EventStream(mailbox, finished)
 
     def _leave(self, session: Session) -> Reply:
-        self._sessions.end(session)
-        self.link.end_session(session.id)
+        if session.id != ANONYMOUS:
+            self.link.end_session(session.id)
+            self._sessions.end(session)
+            self._remember()
         return Reply(204, b"", ())
 
     def _unsubscribed(self, message: Message, session: Session) -> Reply | None:
@@ -167,19 +208,23 @@ class PipeEndpoint:
         if message.method == "resources/unsubscribe" and set(subscriptions.subscribers(message.name)) - {session.id}:
             subscriptions.remove(session.id, message.name)
             return Reply(200, assemble(Message(kind=Kind.RESPONSE, id=message.id, result=b"{}")))
-        if message.method == "resources/subscribe" and subscriptions.full:
-            return refusal(503, INTERNAL_ERROR, "Too many subscriptions", message.id, RETRY)
-        return None
+        if message.method != "resources/subscribe":
+            return None
+        if len(message.name) > MAX_URI:
+            return refusal(400, INVALID_REQUEST, f"The URI is longer than {MAX_URI} characters", message.id)
+        full = refusal(503, INTERNAL_ERROR, "Too many subscriptions", message.id, RETRY)
+        return full if subscriptions.full else None
 
-    async def _unready(self, arrival: Arrival, message: Message) -> Reply | None:
-        if self.link.state is RouteState.STARTING:
-            await self.link.settled(HOLD_SECONDS)
-        link = self.link
-        if link.state is not RouteState.READY:
-            arrival.fault = "unavailable"
-            text = link.reason or f"{link.route.workload} is starting"
-            return refusal(503, INTERNAL_ERROR, text, message.id, RETRY)
-        if link.congested:
+    def _for_everyone(self, message: Message, session: Session) -> Message:
+        """Ask for the level that serves every session; the name of the call says what this one asked for."""
+        asked = text_of(message.params.get("level", b""))
+        level = self._recollection.most_verbose(asked, session.id)
+        if not level:
+            return message
+        return msgspec.structs.replace(message, params={**message.params, "level": quoted(level)}, name=asked)
+
+    def _congested(self, arrival: Arrival, message: Message) -> Reply | None:
+        if self.link.congested:
             arrival.fault = "busy"
             return refusal(503, INTERNAL_ERROR, "Too many calls in flight", message.id, RETRY)
         return None

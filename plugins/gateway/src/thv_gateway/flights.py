@@ -16,6 +16,8 @@ __all__ = ["MOST_NAMED", "Flight", "Flights", "short"]
 MOST_NAMED = 16
 """So many calls in flight are named at once."""
 
+MOST_PARKED = 64
+
 _SHORT = 8
 
 
@@ -33,10 +35,12 @@ class _Nobody:
 class Flight:
     """One exchange; ``connection`` is ``None`` until it has one, ``fault`` a word once the gateway gave it up.
 
-    ``reason`` says why as a sentence. ``watcher`` notices that the client goes away, where that ends the exchange.
+    ``reason`` says why as a sentence. ``is_parked`` tells that the server goes on with it while nobody listens: its
+    client asks for the rest by another exchange (MCP 2025-11-25, polling). ``watcher`` notices that the client goes
+    away, where that ends the exchange.
     """
 
-    __slots__ = ("arrival", "connection", "deadline", "fault", "reason", "watcher")
+    __slots__ = ("arrival", "connection", "deadline", "fault", "is_parked", "reason", "watcher")
 
     def __init__(self, arrival: Arrival, deadline: float) -> None:
         self.arrival = arrival
@@ -44,6 +48,7 @@ class Flight:
         self.deadline = deadline
         self.fault = ""
         self.reason = ""
+        self.is_parked = False
         self.watcher: _Watcher = _Nobody()
 
     @property
@@ -65,7 +70,7 @@ class Flight:
 
 
 class Flights:
-    """All exchanges of one incarnation.
+    """All exchanges of one incarnation; ``heard`` is when the server last gave a sign of life, by the clock.
 
     :param timeout: seconds of silence after which one is given up.
     :param clock: returns seconds, monotonically.
@@ -75,6 +80,7 @@ class Flights:
         self._timeout = timeout
         self._clock = clock
         self._open: dict[int, Flight] = {}
+        self.heard = 0.0
 
     def __iter__(self) -> Iterator[Flight]:
         return iter(list(self._open.values()))
@@ -87,15 +93,33 @@ class Flights:
 
     def stir(self, flight: Flight) -> None:
         """Note a sign of life of the server; a session's own stream may be silent for ever."""
-        flight.deadline = math.inf if flight.is_stream else self._clock() + self._timeout
+        self.heard = self._clock()
+        flight.deadline = math.inf if flight.is_stream else self.heard + self._timeout
 
     def hurry(self, flight: Flight, seconds: float) -> None:
         """Give an exchange that has what it wanted only so long to end."""
         flight.deadline = self._clock() + seconds
 
+    def park(self, flight: Flight) -> None:
+        """Keep an exchange without a connection, until its answer is asked for or it is overdue; so many at once."""
+        parked = [each for each in self if each.is_parked]
+        if len(parked) >= MOST_PARKED:
+            self.end(parked[0])
+        flight.is_parked = True
+        self.stir(flight)
+
+    def parked(self, session: str, identifier: bytes = b"") -> Flight | None:
+        """Return a parked exchange of a session: any, or the one for a request of this raw id."""
+        mine = (each for each in self._open.values() if each.is_parked and each.arrival.session == session)
+        return next((each for each in mine if identifier in (b"", _identifier(each))), None)
+
     def end(self, flight: Flight) -> None:
         """Forget an exchange."""
         self._open.pop(id(flight), None)
+
+    def has(self, session: str, identifier: bytes) -> bool:
+        """Tell whether a session's request of this raw id is in flight."""
+        return any(each.arrival.session == session and _identifier(each) == identifier for each in self)
 
     def streams(self) -> list[Flight]:
         """Return the sessions' own streams."""
@@ -107,12 +131,18 @@ class Flights:
         late = [flight for flight in self if flight.deadline <= now]
         for flight in late:
             flight.give_up("timeout", "The server did not answer in time")
+            if flight.is_parked:
+                self.end(flight)
         return late
 
     def named(self) -> list[CallInFlight]:
         """Return the first calls in flight for the record of what the server reaches meanwhile."""
         calls = (flight.arrival for flight in self if flight.arrival.message is not None)
         return [_call(arrival) for arrival in islice(calls, MOST_NAMED)]
+
+
+def _identifier(flight: Flight) -> bytes:
+    return flight.arrival.message.id if flight.arrival.message is not None else b""
 
 
 def short(session: str) -> str:

@@ -9,19 +9,23 @@ import logging
 import os
 import select
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from secrets import token_bytes
+from typing import Self
 
 import uvloop
 
 from thv_core.errors import InvalidDocument
 from thv_core.model.route import Order
+from thv_core.spi.drivers import Surroundings
 from thv_core.spi.gateways import GATEWAY_SOCKET, NETWORK_SOCKET, ROUTES_FILE, Gateway, GatewaySeat
 from thv_gateway.channel import Channel
 from thv_gateway.handshake import HANDSHAKES_FILE, Handshakes, write_private
+from thv_gateway.memory import SESSIONS_FILE, Memory
 from thv_gateway.network import NetworkRoom
-from thv_gateway.routes import RouteTable, read_snapshot
+from thv_gateway.remote import Trust
+from thv_gateway.routes import Kept, RouteTable, read_snapshot
 
 __all__ = ["DRAIN_SECONDS", "AsgiGateway"]
 
@@ -38,6 +42,15 @@ _logger = logging.getLogger("thv.gateway")
 class AsgiGateway(Gateway):
     """Serves MCP over HTTP with raw ASGI on uvicorn's protocol and uvloop."""
 
+    _trust = Trust()
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, object], surroundings: Surroundings) -> Self:
+        """Construct it, with the certificates that the user has chosen for servers that run somewhere else."""
+        gateway = super().from_settings(settings, surroundings)
+        gateway._trust = Trust(surroundings.environment.get("SSL_CERT_FILE", ""))
+        return gateway
+
     def serve(self, seat: GatewaySeat) -> None:
         """See :meth:`thv_core.spi.gateways.Gateway.serve`."""
         # uvicorn reports requests that do not parse: noise of clients, none of ours.
@@ -45,21 +58,22 @@ class AsgiGateway(Gateway):
         with _only_one(seat) as mine:
             if mine:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    runner.run(_Process(seat).run())
+                    runner.run(_Process(seat, self._trust).run())
 
 
 class _Process:
     """What runs inside the event loop."""
 
-    def __init__(self, seat: GatewaySeat) -> None:
+    def __init__(self, seat: GatewaySeat, trust: Trust) -> None:
         folder = seat.directory
         self._seat = seat
         self._stop = asyncio.Event()
         self._drain = asyncio.Event()
         self._channel = Channel(lambda: self._table.reports, self._obey)
         key = _session_key(folder / _KEY_FILE)
-        handshakes = Handshakes(folder / HANDSHAKES_FILE)
-        self._table = RouteTable(handshakes, key, seat.recipes, self._channel.publish, seat.egress)
+        kept = Kept(Handshakes(folder / HANDSHAKES_FILE), Memory(folder / SESSIONS_FILE), key)
+        self._table = RouteTable(kept, seat.recipes, self._channel.publish, seat.egress)
+        self._table.outlets.trust = trust
         self._network = NetworkRoom(self._table.outlets, self._read)
 
     async def run(self) -> None:

@@ -1,11 +1,13 @@
 """Handshakes with servers: what is asked, what is kept of the answer, and where it survives this process.
 
 ``handshakes.json`` (atomic, 0600) holds for each incarnation the raw ``InitializeResult``, the names of the tools and
-who subscribed to which resource. A server is initialised once in its life, however often the gateway is restarted.
+whether it keeps sessions. A server is initialised once in its life, however often the gateway is restarted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterable
@@ -22,6 +24,7 @@ from thv_gateway.versions import LATEST, negotiated
 
 __all__ = [
     "HANDSHAKES_FILE",
+    "UNREADABLE",
     "Handshake",
     "Handshakes",
     "Refused",
@@ -35,6 +38,11 @@ HANDSHAKES_FILE = "handshakes.json"
 
 MAX_RESULT = 1024 * 1024
 """What servers say of themselves is kept for all of them in one file."""
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What is raised for a file that is not what was written: a disk may be full, or broken."""
+
+_logger = logging.getLogger("thv.gateway")
 
 _VERSION = re.compile(r"[0-9A-Za-z.-]{1,32}")
 
@@ -51,12 +59,12 @@ class Refused(Exception):
 class Handshake(msgspec.Struct, kw_only=True):
     """What one incarnation said of itself.
 
-    ``tools`` is ``None`` until they were listed. ``subscriptions`` maps a session id to the URIs it subscribed to.
+    ``tools`` is ``None`` until they were listed. ``stateful`` tells that it keeps sessions of its own.
     """
 
     result: msgspec.Raw
     tools: tuple[str, ...] | None = None
-    subscriptions: dict[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
+    stateful: bool = False
 
     @property
     def version(self) -> str:
@@ -70,16 +78,14 @@ class Handshake(msgspec.Struct, kw_only=True):
 
 
 class Handshakes:
-    """The handshakes of all live incarnations, kept in one file."""
+    """The handshakes of all live incarnations, kept in one file; what is not written now is with the next change."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, Handshake] = {}
-        try:
+        # A file that cannot be read costs one more initialize, which servers bear.
+        with contextlib.suppress(OSError, *UNREADABLE):
             self._known = msgspec.json.decode(path.read_bytes(), type=dict[str, Handshake])
-        except (OSError, msgspec.DecodeError):
-            # A file that cannot be read costs one more initialize, which servers bear.
-            self._known = {}
 
     def of(self, incarnation: str) -> Handshake | None:
         """Return the stored handshake of an incarnation."""
@@ -98,7 +104,11 @@ class Handshakes:
             self._save()
 
     def _save(self) -> None:
-        write_private(self._path, msgspec.json.encode(self._known))
+        try:
+            write_private(self._path, msgspec.json.encode(self._known))
+        except OSError as error:
+            # Whoever is served goes on: a full disk must not keep a route from its next life.
+            _logger.error("what servers said of themselves was not written: %s", error.strerror)
 
 
 def initialize_request(incarnation: str) -> Message:

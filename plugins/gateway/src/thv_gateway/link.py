@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 
 import msgspec
@@ -15,6 +14,7 @@ from thv_gateway.assembly import assemble, quoted
 from thv_gateway.correlation import Call, Calls
 from thv_gateway.delivery import Delivery
 from thv_gateway.handshake import Handshake, Refused, handshake_of, initialize_request
+from thv_gateway.liveness import Heartbeat
 from thv_gateway.noise import Noise
 from thv_gateway.parsing import parse_line
 from thv_gateway.pipe import MAX_LINE, Locked, Pipe, ServerAbsent
@@ -28,36 +28,42 @@ ABSENT_SECONDS = 2.0
 """How long a server that was ready before may be missing before it counts as gone."""
 
 _SWEEP_SECONDS = 0.5
+MOST_PINGS = 4
+"""So many pings wait for an answer at once."""
+
+_PING = Message(kind=Kind.REQUEST, id=b"0", method="ping")
 _INITIALIZED = Message(kind=Kind.NOTIFICATION, method="notifications/initialized")
 
 
 class Link:
     """The connection to one incarnation.
 
-    ``state`` goes from starting to ready or failed, and from ready to gone; never back.
+    ``state`` goes from starting to ready or failed, and from ready to gone or hung; never back. ``heard`` is when the
+    server last said something that is MCP, on the clock of the event loop.
 
     :param changed: called after each change of ``state`` or ``tools``.
-    :param predecessor: the link to the former incarnation: its sessions stay subscribed to what they were.
     """
 
-    def __init__(
-        self, route: Route, estate: Estate, changed: Callable[[], None], predecessor: Link | None = None
-    ) -> None:
+    def __init__(self, route: Route, estate: Estate, changed: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         self.route = route
         self.state = RouteState.STARTING
         self.reason = ""
         self.tools: tuple[str, ...] = ()
         self.handshake = Handshake(result=msgspec.Raw(b"{}"))
-        self.calls = Calls(estate.prefix, route.request_timeout, loop.time)
+        # Two lives may ask the same client something.
+        prefix = f"{estate.prefix}-{route.incarnation.rpartition('.')[2]}"
+        self.calls = Calls(prefix, route.request_timeout, loop.time)
         self.delivery = Delivery(self.calls, estate.sessions, self.send, self._lost)
-        self.subscriptions = Subscriptions({}, self._keep)
-        self._inherited = predecessor.handshake.subscriptions if predecessor is not None else {}
+        self.subscriptions = Subscriptions(estate.recollection.subscriptions, estate.remember)
+        self._clock = loop.time
         self._estate = estate
         self._changed = changed
         self._noise = Noise(loop.time)
+        self._heartbeat = Heartbeat(route.workload, route.liveness, self, route.request_timeout, changed)
+        self._pings: list[Call] = []
+        self.heard = 0.0
         self._pipe = Pipe(self._line, self._ended, self._rest)
-        self._settled = asyncio.Event()
         self._obstacle = ""
         self._lost_messages = 0
         self._told: tuple[str, ...] = ()
@@ -67,18 +73,26 @@ class Link:
     @property
     def notes(self) -> tuple[str, ...]:
         """What its user should know."""
-        return self._told
+        return self._told + self._heartbeat.notes
 
     @property
     def congested(self) -> bool:
         """Whether a new call has to be refused for now."""
         return self.calls.full or self._pipe.congested
 
-    async def settled(self, seconds: float) -> None:
-        """Wait until the link is no longer starting, at most so long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._settled.wait()
+    @property
+    def at_work(self) -> bool:
+        """Whether a call of a client is in flight."""
+        return any(call.session is not None for call in self.calls)
+
+    async def ping(self) -> None:
+        """Return as soon as the server has answered a ping; one that answers none is not flooded with them."""
+        self._pings = [call for call in self._pings if self.calls.find(call.key) is call]
+        if len(self._pings) < MOST_PINGS:
+            call, outgoing = self.calls.begin(_PING, None)
+            self._pings.append(call)
+            self.send(outgoing)
+        await self._pings[-1].mailbox.take()
 
     def in_flight(self) -> Sequence[CallInFlight]:
         """Return the first calls that the server has not answered."""
@@ -103,10 +117,28 @@ class Link:
         params = {"requestId": call.key, **({"reason": reason} if reason else {})}
         self.send(Message(kind=Kind.NOTIFICATION, method="notifications/cancelled", params=params, has_params=True))
 
+    def take_over(self) -> None:
+        """Hear the server from now on, and tell it what sessions asked of a former life, once it is ready."""
+        self.delivery.is_heard = True
+        if self.state is RouteState.READY:
+            self._repeat()
+
+    def _repeat(self) -> None:
+        recollection = self._estate.recollection
+        level = recollection.most_verbose()
+        if level and self.handshake.offers("logging"):
+            self._mention("logging/setLevel", {"level": quoted(level)})
+        for uri in {uri for uris in recollection.subscriptions.values() for uri in uris}:
+            self._mention("resources/subscribe", {"uri": quoted(uri)})
+
     def end_session(self, session: str) -> None:
-        """Unsubscribe from what only this session had subscribed to."""
+        """Unsubscribe from what only this session had subscribed to, and log no more than the others want."""
         for uri in self.subscriptions.end(session):
-            self._mention("resources/unsubscribe", uri)
+            self._mention("resources/unsubscribe", {"uri": quoted(uri)})
+        recollection = self._estate.recollection
+        level, before = recollection.most_verbose(besides=session), recollection.most_verbose()
+        if level and level != before:
+            self._mention("logging/setLevel", {"level": quoted(level)})
 
     def close(self, reason: str) -> None:
         """Let go of the server without disturbing it; calls in flight end with an error."""
@@ -115,11 +147,10 @@ class Link:
         self._pipe.close()
         self.delivery.forget()
         self.calls.fail_all(502, reason, "gone")
-        self._settled.set()
 
-    def _mention(self, method: str, uri: str) -> None:
+    def _mention(self, method: str, params: dict[str, bytes]) -> None:
         """Send a request whose answer nobody waits for: it is dropped with its id."""
-        identifier, params = self.calls.fresh_id(), {"uri": quoted(uri)}
+        identifier = self.calls.fresh_id()
         self.send(Message(kind=Kind.REQUEST, id=identifier, method=method, params=params, has_params=True))
 
     async def _start(self) -> None:
@@ -135,10 +166,15 @@ class Link:
             self._settle(RouteState.GONE, f"{self.route.workload} is not running")
         except Refused as refused:
             self._settle(RouteState.FAILED, f"{self.route.workload} refused initialize: {refused}")
-        except OSError as error:
-            self._settle(RouteState.FAILED, f"the handshake could not be kept: {error.strerror}")
         else:
             self._settle(RouteState.READY, "")
+            if self.delivery.is_heard:
+                self._repeat()
+            self._spawn(self._watch())
+
+    async def _watch(self) -> None:
+        if self.state is RouteState.READY:
+            self._settle(RouteState.HUNG, await self._heartbeat.lost())
 
     async def _open(self) -> None:
         known = self._estate.handshakes.of(self.route.incarnation)
@@ -169,13 +205,9 @@ class Link:
             call, outgoing = self.calls.begin(request, None, request.id)
             response = await self._exchange(call, outgoing)
             stored = handshake_of(response)
-            stored.subscriptions = self._inherited
             self.send(_INITIALIZED)
-            for uri in {uri for uris in self._inherited.values() for uri in uris}:
-                self._mention("resources/subscribe", uri)
             self._estate.handshakes.keep(name, stored)
         self.handshake = stored
-        self.subscriptions = Subscriptions(stored.subscriptions, self._keep)
 
     async def _learn_tools(self) -> None:
         handshake = self.handshake
@@ -224,7 +256,9 @@ class Link:
             self._noise.note(line)
             if line.strip():
                 self._estate.log.write("noise", f"{len(line)} bytes on standard output that are not MCP")
-        elif message.kind is Kind.RESPONSE:
+            return
+        self.heard = self._clock()
+        if message.kind is Kind.RESPONSE:
             self._response(message)
         elif message.kind is Kind.REQUEST:
             self.delivery.request(message)
@@ -243,6 +277,9 @@ class Link:
             self.subscriptions.add(call.session.id, call.name)
         elif call.method == "resources/unsubscribe":
             self.subscriptions.remove(call.session.id, call.name)
+        elif call.method == "logging/setLevel":
+            self._estate.recollection.want_level(call.session.id, call.name)
+            self._estate.remember()
 
     def _tools_changed(self) -> None:
         # A server may say so much faster than it answers: one list at a time, and one more afterwards.
@@ -273,7 +310,6 @@ class Link:
             return
         self.state = state
         self.reason = reason
-        self._settled.set()
         if state is not RouteState.READY:
             self._pipe.close()
             self.calls.fail_all(502, reason, "gone")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -71,13 +72,18 @@ class _BoundedProtocol(HttpToolsProtocol):
 class Listener:
     """Listens on one address for as long as the route exists, retrying while the port is taken.
 
+    :param address: host and port.
     :param changed: called when ``bound`` or ``problem`` changes.
+    :param shared: whether another listener of ours has the same port on another host; see :meth:`share`.
     """
 
-    def __init__(self, host: str, port: int, app: Callable[..., Any], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, address: tuple[str, int], app: Callable[..., Any], changed: Callable[[], None], *, shared: bool = False
+    ) -> None:
         self.bound = False
         self.problem = ""
-        self._address = (host, port)
+        self._address = address
+        self._shared = shared
         self._changed = changed
         self._config = Config(
             app,
@@ -94,6 +100,20 @@ class Listener:
         self._state = ServerState()
         self._server: asyncio.Server | None = None
         self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a connection is open."""
+        return bool(self._state.connections)
+
+    def share(self, *, wanted: bool) -> None:
+        """Let another listener of this user be bound to the same port on another host, or no more.
+
+        A host may include another one (0.0.0.0), and both have to be there while one takes the place of the other.
+        """
+        self._shared = wanted
+        for bound in self._server.sockets if self._server is not None else ():
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(wanted))
 
     def stop_accepting(self) -> None:
         """Take no new connections; every open one is closed after the response that it is sending."""
@@ -122,7 +142,7 @@ class Listener:
         while not self.bound:
             try:
                 self._server = await loop.create_server(
-                    self._protocol, host, port, backlog=_BACKLOG, reuse_address=True
+                    self._protocol, host, port, backlog=_BACKLOG, reuse_address=True, reuse_port=self._shared
                 )
             except OSError as error:
                 self._say(f"port {port} on {host} cannot be used: {_why(error)}")

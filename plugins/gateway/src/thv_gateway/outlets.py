@@ -11,7 +11,9 @@ from thv_core.errors import InvalidRequest, StartFailed, ThvError
 from thv_core.model.egress import CallInFlight
 from thv_core.model.network import Handover, MadeSocket, NetworkReport, SocketKind
 from thv_core.spi.egress import Egress, OpenOutlet, Outlet
+from thv_gateway.connectors import Connectors
 from thv_gateway.pool import Pool
+from thv_gateway.remote import Trust
 
 __all__ = ["Outlets"]
 
@@ -41,7 +43,7 @@ class _Joined:
 
 
 class Outlets:
-    """Every outlet that was handed over, by incarnation.
+    """Every outlet that was handed over, by incarnation; ``trust`` is for servers that run somewhere else.
 
     :param egress: returns the chosen egress, or raises what keeps it from working.
     :param calls: returns the calls in flight to an incarnation.
@@ -50,6 +52,7 @@ class Outlets:
     def __init__(
         self, egress: Callable[[], Egress], calls: Callable[[str], Sequence[CallInFlight]] = lambda _: ()
     ) -> None:
+        self.trust = Trust()
         self._egress = egress
         self._calls = calls
         self._wanted: frozenset[str] = frozenset()
@@ -104,7 +107,7 @@ class Outlets:
         connectors = [each for kind, each in made if kind.kind is SocketKind.CONNECTOR]
         rest = tuple(pair for pair in made if pair[0].kind is not SocketKind.CONNECTOR)
         outlet = self._outlet(handover, rest) if rest else _NoOutlet()
-        return _Joined(outlet, Pool(connectors))
+        return _Joined(outlet, Pool(Connectors(connectors)))
 
     def _outlet(self, handover: Handover, made: Made) -> OpenOutlet:
         name = handover.incarnation

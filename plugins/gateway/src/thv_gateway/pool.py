@@ -1,16 +1,16 @@
-"""The pool of connections into one server's namespace: as many as it has connectors, kept alive for a while."""
+"""The pool of connections to one server: as many as can be dialled at once, kept alive for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from thv_gateway.connection import Connection
-from thv_gateway.connectors import Connectors
 
-__all__ = ["IDLE_SECONDS", "MAX_WAITERS", "WAIT_SECONDS", "Busy", "Pool"]
+__all__ = ["IDLE_SECONDS", "MAX_WAITERS", "WAIT_SECONDS", "Busy", "Dialler", "Pool"]
 
 IDLE_SECONDS = 3.0
 """Below what servers wait for the next request: uvicorn and Node close after 5 seconds."""
@@ -24,6 +24,40 @@ class Busy(Exception):
     """Every connector is taken, and none became free in time."""
 
 
+class Dialler(Protocol):
+    """Makes connections to one server, at most ``len(dialler)`` at a time.
+
+    ``security`` are keywords of ``loop.create_connection``: those of TLS, or none.
+    """
+
+    @property
+    def security(self) -> Mapping[str, Any]:
+        """How each connection is secured."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """How many connections can be made now."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    async def connect(self, port: int) -> tuple[socket.socket, socket.socket]:
+        """Connect; return a socket to be given back, and a duplicate of it that a transport may close.
+
+        :raises OSError: when the server accepts none.
+        """
+        ...
+
+    def give_back(self, connector: socket.socket) -> None:
+        """Take back a socket; its duplicates are closed, or about to be."""
+        ...
+
+    def close(self) -> None:
+        """Make no more connections."""
+        ...
+
+
 def _nobody() -> None:
     """Take no note of a lost connection."""
 
@@ -34,10 +68,10 @@ class Pool:
     ``on_loss`` is called when the server closed a connection that was not in use.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, dialler: Dialler) -> None:
         self.on_loss: Callable[[], None] = _nobody
-        self._connectors = Connectors(sockets)
-        self._size = len(sockets)
+        self._dialler = dialler
+        self._size = len(dialler)
         # A lease holds a token; what has none is free or idle, so that who has one finds either.
         self._tokens = asyncio.Semaphore(self._size)
         self._idle: deque[Connection] = deque()
@@ -92,7 +126,7 @@ class Pool:
         """Close every connection and every connector."""
         self.on_loss = _nobody
         self._closed = True
-        self._connectors.close()
+        self._dialler.close()
         self._freed.set()
         for connection in (*self._idle, *self._leaving):
             connection.abort()
@@ -113,9 +147,9 @@ class Pool:
             self._waiters -= 1
 
     async def _connected(self, port: int) -> Connection:
-        if not (self._connectors.free or self._leaving) and self._idle:
+        if not (self._dialler.free or self._leaving) and self._idle:
             self._leaving.add(self._idle.popleft())
-        while not (self._connectors.free or self._closed):
+        while not (self._dialler.free or self._closed):
             # Whoever holds a token gets a connector: closed connections give theirs back in the next turns.
             for leaving in list(self._leaving):
                 leaving.abort()
@@ -123,18 +157,20 @@ class Pool:
             await self._freed.wait()
         if self._closed:
             raise Busy
-        connector, stream = await self._connectors.connect(port)
+        connector, stream = await self._dialler.connect(port)
         loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(lambda: Connection(connector, self._lost), sock=stream)
+            _, connection = await loop.create_connection(
+                lambda: Connection(connector, self._lost), sock=stream, **self._dialler.security
+            )
         except BaseException:
             stream.close()
-            self._connectors.give_back(connector)
+            self._dialler.give_back(connector)
             raise
         return connection
 
     def _lost(self, connection: Connection) -> None:
-        self._connectors.give_back(connection.connector)
+        self._dialler.give_back(connection.connector)
         self._leaving.discard(connection)
         self._freed.set()
         if connection.leased:

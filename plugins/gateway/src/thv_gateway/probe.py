@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -19,7 +19,7 @@ from thv_gateway.parsing import members, parse_line, text_of
 from thv_gateway.pool import Busy
 from thv_gateway.tools import list_tools
 
-__all__ = ["Interview", "is_events"]
+__all__ = ["Interview", "Unauthorized", "is_events"]
 
 MAX_ANSWER = 32 * 1024 * 1024
 _LEAVE_SECONDS = 2.0
@@ -27,13 +27,32 @@ _INITIALIZED = Message(kind=Kind.NOTIFICATION, method="notifications/initialized
 _HEAD = ((b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream"))
 
 
-class Interview:
-    """One session with a server, ended when the interview is over."""
+class Unauthorized(Refused):
+    """A server lets in only whom it knows, and the gateway is nobody to it."""
 
-    def __init__(self, client: HttpClient) -> None:
+
+def _nobody() -> None:
+    """Tell nobody."""
+
+
+class Interview:
+    """One session with a server, ended when the interview is over.
+
+    :param answered: called with each answer of the server, as soon as it begins.
+    :param fields: header fields that each request carries.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        answered: Callable[[], None] = _nobody,
+        fields: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
         self.connection: Connection | None = None
         self.fault = ""
         self._client = client
+        self._answered = answered
+        self._head = (*_HEAD, *fields)
         self._fields: tuple[tuple[bytes, bytes], ...] = ()
         self._number = 0
 
@@ -45,26 +64,58 @@ class Interview:
         :raises Busy: when there is no connection for it.
         :raises OSError: when it accepts none.
         """
-        request = initialize_request(incarnation)
-        # Nobody reads what the server might ask in this session.
-        request = msgspec.structs.replace(request, params={**request.params, "capabilities": b"{}"})
-        response = await self._exchange(request)
-        handshake = handshake_of(response)
         try:
-            self._fields += ((b"mcp-protocol-version", handshake.version.encode()),)
-            await self._exchange(_INITIALIZED)
+            handshake = await self._open(_anonymous(incarnation))
             handshake.tools = await self._tools() if handshake.offers("tools") else ()
+            handshake.stateful = bool(self.session)
         finally:
             await self._leave()
         return handshake
 
+    @property
+    def session(self) -> str:
+        """The id of the session, empty when the server keeps none."""
+        return dict(self._fields).get(b"mcp-session-id", b"").decode("latin-1")
+
+    async def introduce(self, params: dict[str, bytes]) -> Handshake:
+        """Open a session in the name of a client with its own parameters, for the client to go on with.
+
+        :raises Refused: and others, as :meth:`handshake` does.
+        """
+        return await self._open(
+            Message(kind=Kind.REQUEST, id=b"0", method="initialize", params=params, has_params=True)
+        )
+
+    async def ping(self, incarnation: str) -> None:
+        """Ask for a sign of life, in a session that stays open for the next ping.
+
+        :raises Refused: when the server answers that it does not know the session, or has none for us.
+        :raises Broken: when it does not answer as a server that is ready; also ``Busy`` and ``OSError``.
+        """
+        try:
+            if self._fields:
+                await self.ask("ping", {})
+            else:
+                await self._open(_anonymous(incarnation))
+        except Refused:
+            await self._leave()
+            self._fields = ()
+            raise
+
+    async def _open(self, request: Message) -> Handshake:
+        handshake = handshake_of(await self._exchange(request))
+        self._fields += ((b"mcp-protocol-version", handshake.version.encode()),)
+        await self._exchange(_INITIALIZED)
+        return handshake
+
     async def _tools(self) -> tuple[str, ...]:
         try:
-            return await list_tools(self._ask)
+            return await list_tools(self.ask)
         except Refused:
             return ()
 
-    async def _ask(self, method: str, params: dict[str, bytes]) -> Message:
+    async def ask(self, method: str, params: dict[str, bytes]) -> Message:
+        """Send a request and return the response."""
         self._number += 1
         identifier = b"%d" % self._number
         return await self._exchange(
@@ -72,9 +123,10 @@ class Interview:
         )
 
     async def _exchange(self, message: Message) -> Message:
-        request = self._client.request(b"POST", (*_HEAD, *self._fields), assemble(message))
+        request = self._client.request(b"POST", (*self._head, *self._fields), assemble(message))
         try:
             connection, head = await self._client.ask(self, request, again=True)
+            self._answered()
             if head.status >= 300:
                 await self._refused(head, connection)
             if message.method == "initialize" and b"mcp-session-id" in head.fields:
@@ -94,7 +146,8 @@ class Interview:
             raise Broken(f"answered HTTP {head.status}")
         answer = parse_line(body)
         text = text_of(members(answer.error).get("message", b"")) if answer is not None else ""
-        raise Refused(printable(text) or f"it answered HTTP {head.status} at /mcp")
+        kind = Unauthorized if head.status in (401, 403) else Refused
+        raise kind(printable(text) or f"it answered HTTP {head.status} at {self._client.path}")
 
     async def _leave(self) -> None:
         if not any(name == b"mcp-session-id" for name, _ in self._fields):
@@ -107,6 +160,12 @@ class Interview:
                     await connection.body(MAX_ANSWER)
                 finally:
                     self._client.release(self)
+
+
+def _anonymous(incarnation: str) -> Message:
+    request = initialize_request(incarnation)
+    # Nobody reads what the server might ask in this session.
+    return msgspec.structs.replace(request, params={**request.params, "capabilities": b"{}"})
 
 
 def is_events(head: Head) -> bool:

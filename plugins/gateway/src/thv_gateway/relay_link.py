@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable, Coroutine, Sequence
 
 import msgspec
 
+from thv_core.errors import InvalidRequest
 from thv_core.model.egress import CallInFlight
 from thv_core.model.message import Message
 from thv_core.model.route import Route, RouteState
-from thv_gateway.client import HttpClient
+from thv_gateway.client import HttpClient, Place
 from thv_gateway.connection import Broken
+from thv_gateway.connectors import Connectors
 from thv_gateway.flights import Flight, Flights
 from thv_gateway.handshake import Handshake, Refused
+from thv_gateway.liveness import Heartbeat
 from thv_gateway.pool import Busy, Pool
-from thv_gateway.probe import Interview
+from thv_gateway.probe import Interview, Unauthorized
+from thv_gateway.remote import Remote, explained, place_of
 from thv_gateway.upstream import Estate
 
 __all__ = ["RelayLink"]
@@ -28,10 +33,15 @@ _SWEEP_SECONDS = 0.5
 _RELIST_SECONDS = 1.0
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.5
+_PASSED = frozenset({b"last-event-id"})
+_AUTHORIZATION = frozenset({b"authorization", b"www-authenticate"})
 
 
 class RelayLink:
     """The connection to one incarnation; see :class:`thv_gateway.upstream.Upstream`.
+
+    A server that runs somewhere else is neither watched nor ever gone: it may be out of reach for a while, and nobody
+    here could start it anew. ``passed`` are the names of header fields that are handed on beside those of MCP.
 
     :param changed: called after each change of ``state`` or ``tools``.
     """
@@ -42,23 +52,43 @@ class RelayLink:
         self.state = RouteState.STARTING
         self.reason = ""
         self.tools: tuple[str, ...] = ()
-        self.notes: tuple[str, ...] = ()
+        self.passed = _PASSED | _AUTHORIZATION if route.forward_authorization else _PASSED
         self.handshake = Handshake(result=msgspec.Raw(b"{}"))
         self.flights = Flights(route.request_timeout, loop.time)
-        self.pool = Pool(())
-        self.client = HttpClient(self.pool, route.target_port)
+        self.pool = Pool(Connectors(()))
+        self.client = HttpClient(self.pool, Place.inside(route.target_port))
         self._estate = estate
         self._changed = changed
-        self._settled = asyncio.Event()
+        self._heartbeat = Heartbeat(route.workload, route.liveness, self, route.request_timeout, changed)
+        self._interview = Interview(self.client, self._hear)
         self._obstacle = ""
         self._suspected = self._stale = self._relisting = False
         self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start()), loop.create_task(self._sweep())}
 
-    async def settled(self, seconds: float) -> None:
-        """Wait until the link is no longer starting, at most so long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._settled.wait()
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know."""
+        return self._heartbeat.notes
+
+    @property
+    def heard(self) -> float:
+        """When the server last answered anything, on the clock of the event loop."""
+        return self.flights.heard
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a call of a client is in flight."""
+        return any(not flight.is_stream for flight in self.flights)
+
+    async def ping(self) -> None:
+        """Return as soon as the server has answered a ping, whatever it answered; see ``thv_gateway.liveness``."""
+        try:
+            await self._interview.ping(self.route.incarnation)
+        except Refused:
+            return
+        except ConnectionRefusedError:
+            self.suspect()
+            raise
 
     def in_flight(self) -> Sequence[CallInFlight]:
         """Return the first calls that the server has not answered."""
@@ -74,11 +104,19 @@ class RelayLink:
         for task in self._tasks:
             task.cancel()
         self._give_up(reason)
-        self._settled.set()
+        if self.route.target_url:
+            self.pool.close()
+
+    def keeps_sessions(self) -> None:
+        """Take note that the server keeps sessions of its own."""
+        if not self.handshake.stateful:
+            self.handshake.stateful = True
+            self._estate.handshakes.keep(self.route.incarnation, self.handshake)
+            self._changed()
 
     def suspect(self) -> None:
         """Find out whether the server still accepts connections; it is gone when it does not for a while."""
-        if self.state is RouteState.READY and not self._suspected:
+        if self.state is RouteState.READY and not self._suspected and not self.route.target_url:
             self._suspected = True
             self._spawn(self._look())
 
@@ -95,22 +133,47 @@ class RelayLink:
         self.client.release(flight)
         flight.watcher.cancel()
 
+    def park(self, flight: Flight) -> None:
+        """Let go of an exchange that the server goes on with."""
+        self.flights.park(flight)
+        self.client.release(flight)
+        flight.watcher.cancel()
+
     def note(self, event: str, detail: str) -> None:
         """Write a line to the proxy log."""
         self._estate.log.write(event, detail)
 
     async def _start(self) -> None:
-        self.pool = await self._estate.outlets.way_in(self.route.incarnation)
+        try:
+            self.pool, place = await self._way()
+        except (InvalidRequest, OSError) as error:
+            self._settle(RouteState.FAILED, f"{self.route.workload} cannot be reached: {error}")
+            return
         self.pool.on_loss = self.suspect
-        self.client = HttpClient(self.pool, self.route.target_port)
+        self.client = HttpClient(self.pool, place)
+        self._interview = Interview(self.client, self._hear)
         stored = self._estate.handshakes.of(self.route.incarnation)
         if stored is None:
             await self._meet()
-        elif await self._accepts(ABSENT_SECONDS):
+        elif self.route.target_url or await self._accepts(ABSENT_SECONDS):
             self._known(stored)
             self._settle(RouteState.READY, "")
         else:
             self._settle(RouteState.GONE, self._gone)
+        if self.state is RouteState.READY and not self.route.target_url:
+            self._spawn(self._watch())
+
+    async def _way(self) -> tuple[Pool, Place]:
+        route, outlets = self.route, self._estate.outlets
+        if route.target_url:
+            return Pool(await Remote.of(route.target_url, outlets.trust)), place_of(route.target_url)
+        return await outlets.way_in(route.incarnation), Place.inside(route.target_port)
+
+    async def _watch(self) -> None:
+        self._settle(RouteState.HUNG, await self._heartbeat.lost())
+
+    def _hear(self) -> None:
+        self.flights.heard = asyncio.get_running_loop().time()
 
     async def _meet(self) -> None:
         name, seconds = self.route.workload, self.route.start_timeout
@@ -120,35 +183,44 @@ class RelayLink:
         )
         try:
             async with asyncio.timeout(seconds):
-                handshake = await self._interview()
+                handshake = await self._greeted()
             self._known(handshake)
             self._estate.handshakes.keep(self.route.incarnation, handshake)
         except TimeoutError:
             self._settle(RouteState.FAILED, self._obstacle)
         except Refused as refused:
             self._settle(RouteState.FAILED, f"{name} refused initialize: {refused}")
-        except OSError as error:
-            self._settle(RouteState.FAILED, f"the handshake could not be kept: {error.strerror}")
+        except ssl.SSLCertVerificationError as error:
+            self._settle(RouteState.FAILED, f"{name} {explained(error)}")
         else:
             self._settle(RouteState.READY, "")
 
-    async def _interview(self) -> Handshake:
+    async def _greeted(self) -> Handshake:
         """Try until the server answers; who calls bounds the time."""
-        route, pause = self.route, _FIRST_PAUSE
-        while True:
-            if await self.client.accepts():
-                self._obstacle = (
-                    f"{route.workload} did not answer initialize on port {route.target_port}"
-                    f" within {route.start_timeout:g} s"
-                )
-                try:
-                    return await Interview(self.client).handshake(route.incarnation)
-                except Broken as broken:
-                    self._obstacle = f"{route.workload} {broken} when it was asked to initialize"
-                except (OSError, Busy) as error:
-                    self._obstacle = f"{route.workload} accepts no connections: {type(error).__name__}"
+        pause = _FIRST_PAUSE
+        while (handshake := await self._attempt()) is None:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+        return handshake
+
+    async def _attempt(self) -> Handshake | None:
+        route = self.route
+        if not (route.target_url or await self.client.accepts()):
+            return None
+        where = "" if route.target_url else f" on port {route.target_port}"
+        self._obstacle = f"{route.workload} did not answer initialize{where} within {route.start_timeout:g} s"
+        try:
+            return await Interview(self.client).handshake(route.incarnation)
+        except Unauthorized:
+            if not route.forward_authorization:
+                raise
+            # Its clients authorize themselves, and learn from it how.
+            return self.handshake
+        except ssl.SSLCertVerificationError:
+            raise
+        except (Broken, Busy, OSError) as error:
+            self._obstacle = f"{route.workload} {_why(error)}"
+        return None
 
     def _known(self, handshake: Handshake) -> None:
         self.handshake = handshake
@@ -199,7 +271,6 @@ class RelayLink:
             return
         self.state = state
         self.reason = reason
-        self._settled.set()
         if state is not RouteState.READY:
             self._give_up(reason)
         self.note(state.value, reason or f"protocol {self.handshake.version}")
@@ -213,3 +284,9 @@ class RelayLink:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return explained(error)
+    return f"{error} when it was asked to initialize" if isinstance(error, Broken) else "takes no more connections"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Protocol
 
-from thv_core.model.message import Kind
+from thv_core.model.message import Kind, Message
 from thv_gateway.answers import INTERNAL_ERROR, failure
 from thv_gateway.assembly import assemble
 from thv_gateway.chain import Arrival, Chain, Send
@@ -27,13 +28,28 @@ LINGER_SECONDS = 2.0
 """So long a server may keep a stream open after the response that it was for."""
 
 
+class Source(Protocol):
+    """Where a stream comes from: the way to one incarnation, and who takes note of what it says."""
+
+    link: RelayLink
+
+    def passing(self, arrival: Arrival, message: Message) -> Message:
+        """Take note of what the server says to a client; return it as the client may hear it."""
+        ...
+
+    def resumable(self, arrival: Arrival) -> None:
+        """Take note that a client was given the id of an event."""
+        ...
+
+
 class RelayedStream:
     """The stream that answers one request, or that a session opened for itself."""
 
     def __init__(
-        self, link: RelayLink, flight: Flight, connection: Connection, fields: tuple[tuple[bytes, bytes], ...]
+        self, source: Source, flight: Flight, connection: Connection, fields: tuple[tuple[bytes, bytes], ...]
     ) -> None:
-        self._link = link
+        self._source = source
+        self._link = source.link
         self._flight = flight
         self._connection = connection
         self._fields = [field for field in fields if field[0].startswith(b"mcp-")]
@@ -53,7 +69,15 @@ class RelayedStream:
             self._flight.give_up("slow", "The client reads too slowly")
             arrival.fault = "slow"
         finally:
-            self._link.finish(self._flight)
+            if self._goes_on(arrival):
+                self._link.park(self._flight)
+            else:
+                self._link.finish(self._flight)
+
+    def _goes_on(self, arrival: Arrival) -> bool:
+        """Tell whether the server has only let go of the connection, so that the answer is asked for again."""
+        is_open = self._resumable and not (self._answered or self._flight.fault)
+        return is_open and arrival.message is not None and arrival.message.kind is Kind.REQUEST
 
     async def _relay(self, arrival: Arrival, chain: Chain, send: Send) -> None:
         reader = EventReader()
@@ -88,7 +112,9 @@ class RelayedStream:
         return b"".join(parts)
 
     async def _part(self, event: Event, arrival: Arrival, chain: Chain) -> bytes:
-        self._resumable = self._resumable or any(field.startswith(b"id") for field in event.fields)
+        if not self._resumable and any(field.startswith(b"id") for field in event.fields):
+            self._resumable = True
+            self._source.resumable(arrival)
         if not event.data:
             # The priming event of MCP 2025-11-25, or a comment that keeps the connection alive.
             return written(event, b"") if event.fields else b": keep-alive\r\n\r\n"
@@ -101,7 +127,7 @@ class RelayedStream:
         elif message.kind is Kind.RESPONSE and arrival.message is not None:
             self._answered = True
             self._link.flights.hurry(self._flight, LINGER_SECONDS)
-        answer = await chain.outward(arrival, message)
+        answer = await chain.outward(arrival, self._source.passing(arrival, message))
         return written(event, assemble(answer)) if answer is not None else b""
 
     async def _broken(self, arrival: Arrival, error: Exception, send: Send) -> None:

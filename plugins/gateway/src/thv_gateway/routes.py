@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_bytes
 
@@ -12,14 +13,16 @@ from thv_core.model.egress import CallInFlight
 from thv_core.model.route import Route, RouteReport, RouteSnapshot
 from thv_core.spi.egress import Egress
 from thv_core.spi.middleware import MiddlewareRecipe
+from thv_gateway.asked import Asked
 from thv_gateway.handshake import Handshakes
 from thv_gateway.live import LiveRoute
+from thv_gateway.memory import Memory
 from thv_gateway.outlets import Outlets
 from thv_gateway.proxylog import ProxyLog
 from thv_gateway.sessions import Sessions
 from thv_gateway.upstream import Estate
 
-__all__ = ["RouteTable", "read_snapshot"]
+__all__ = ["Kept", "RouteTable", "read_snapshot"]
 
 _RESTARTING = "the gateway is being restarted"
 
@@ -35,25 +38,31 @@ def read_snapshot(path: Path) -> RouteSnapshot:
         return RouteSnapshot()
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What survives this process; ``key`` signs session ids."""
+
+    handshakes: Handshakes
+    memory: Memory
+    key: bytes
+
+
 class RouteTable:
     """Every live route, by workload.
 
-    :param key: signs session ids.
     :param publish: called with each report of each route.
     :param egress: returns the chosen egress, or raises what keeps it from working.
     """
 
     def __init__(
         self,
-        handshakes: Handshakes,
-        key: bytes,
+        kept: Kept,
         recipes: Mapping[str, MiddlewareRecipe],
         publish: Callable[[RouteReport], None],
         egress: Callable[[], Egress],
     ) -> None:
         self.outlets = Outlets(egress, self._calls)
-        self._handshakes = handshakes
-        self._key = key
+        self._kept = kept
         self._recipes = recipes
         self._publish = publish
         self._prefix = f"g{token_bytes(4).hex()}"
@@ -62,8 +71,8 @@ class RouteTable:
 
     @property
     def reports(self) -> list[RouteReport]:
-        """The current report of every route."""
-        return [live.report for live in self._live.values()]
+        """The current report of every life of every route."""
+        return [report for live in self._live.values() for report in live.reports]
 
     @property
     def busy(self) -> int:
@@ -77,13 +86,15 @@ class RouteTable:
             self._live.pop(workload).close(f"{workload} was removed")
             del self._sessions[workload]
         self.outlets.apply(snapshot.outlets)
-        self._handshakes.retain(route.incarnation for route in snapshot.routes)
-        # Ports that two workloads exchange are free only after the first pass.
+        lives = {route.workload: _incarnations(route) for route in snapshot.routes}
+        self._kept.handshakes.retain(name for names in lives.values() for name in names)
+        self._kept.memory.retain(lives)
         for workload, route in wanted.items():
-            self._retire(workload, route)
-        for workload, route in wanted.items():
-            if workload not in self._live:
+            live = self._live.get(workload)
+            if live is None:
                 self._live[workload] = LiveRoute(route, self._estate(route), self._recipes, self._publish)
+            else:
+                live.apply(route)
 
     def drain(self) -> None:
         """Take no new connections anywhere."""
@@ -100,22 +111,27 @@ class RouteTable:
         for live in self._live.values():
             live.close(_RESTARTING)
         self.outlets.close()
+        self._kept.memory.flush()
 
     def _calls(self, incarnation: str) -> Sequence[CallInFlight]:
-        live = [each for each in self._live.values() if each.route.incarnation == incarnation]
-        return live[0].in_flight() if live else ()
-
-    def _retire(self, workload: str, route: Route) -> None:
-        live = self._live.get(workload)
-        if live is None or live.route == route:
-            return
-        if live.accepts(route):
-            live.follow(route)
-        else:
-            self._live.pop(workload).close(f"{workload} was reconfigured")
+        return [call for live in self._live.values() for call in live.in_flight(incarnation)]
 
     def _estate(self, route: Route) -> Estate:
-        sessions = self._sessions.setdefault(
-            route.workload, Sessions(route.workload, self._key, token_bytes, time.time)
+        workload, memory = route.workload, self._kept.memory
+        known = memory.of(workload)
+        sessions = Sessions(workload, self._kept.key, token_bytes, time.time, known)
+        return Estate(
+            sessions=self._sessions.setdefault(workload, sessions),
+            handshakes=self._kept.handshakes,
+            outlets=self.outlets,
+            log=ProxyLog(route.log),
+            prefix=self._prefix,
+            recollection=known,
+            remember=memory.changed,
+            asked=Asked(),
         )
-        return Estate(sessions, self._handshakes, self.outlets, ProxyLog(route.log), self._prefix)
+
+
+def _incarnations(route: Route) -> list[str]:
+    candidate = [route.candidate.incarnation] if route.candidate is not None else []
+    return [route.incarnation, *candidate, *route.retiring]

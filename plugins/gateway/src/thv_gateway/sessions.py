@@ -15,11 +15,12 @@ from enum import IntFlag
 import msgspec
 
 from thv_gateway.mailbox import Mailbox
+from thv_gateway.memory import ANONYMOUS, Recollection
+from thv_gateway.parsing import members, text_of
 
-__all__ = ["Abilities", "Session", "Sessions", "abilities"]
+__all__ = ["Abilities", "Session", "Sessions", "abilities", "capabilities"]
 
 MAX_LIVE = 10_000
-MAX_ENDED = 10_000
 _LONGEST_ID = 1024
 
 
@@ -63,35 +64,51 @@ class Sessions:
 
     :param random: returns so many random bytes.
     :param clock: returns seconds since the epoch.
+    :param recollection: what a former gateway, or a life of the server that kept sessions itself, knew of them.
     """
 
-    def __init__(self, workload: str, key: bytes, random: Callable[[int], bytes], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        workload: str,
+        key: bytes,
+        random: Callable[[int], bytes],
+        clock: Callable[[], float],
+        recollection: Recollection | None = None,
+    ) -> None:
         self._workload = workload
         self._key = key
         self._random = random
         self._clock = clock
         self._live: dict[str, Session] = {}
-        self._ended: dict[str, None] = {}
+        self._recollection = recollection or Recollection()
 
     def open(self, version: str, able: Abilities) -> Session | None:
         """Mint a session; ``None`` when there are too many busy ones."""
-        nonce = _encoded(self._random(16))
-        claim = _Claim(self._workload, nonce, version, int(able), int(self._clock()))
+        claim = _Claim(self._workload, self.nonce(), version, int(able), int(self._clock()))
         payload = _encoded(msgspec.json.encode(claim))
         return self._remember(Session(f"{payload}.{self._signature(payload)}", version, able))
 
+    def nonce(self) -> str:
+        """Return a text that nobody can guess."""
+        return _encoded(self._random(16))
+
     def find(self, identifier: str) -> Session | None:
-        """Return the session of a valid id; ``None`` when it is forged, of another workload, or ended."""
-        return self._live.get(identifier) or self._verified(identifier)
+        """Return the session of a valid id; ``None`` when it is forged, of another workload, or ended.
+
+        An id of another life of the server, which spoke HTTP, is valid when it is remembered.
+        """
+        return self._live.get(identifier) or self._recalled(identifier) or self._verified(identifier)
+
+    def anonymous(self) -> Session | None:
+        """Return the session of those who have none, if a life of the server kept no sessions."""
+        return self.find(ANONYMOUS) if ANONYMOUS in self._recollection.visitors else None
 
     def end(self, session: Session) -> None:
         """Forget a session and refuse its id from now on."""
         if session.stream is not None:
             session.stream.close()
         self._live.pop(session.id, None)
-        if len(self._ended) >= MAX_ENDED:
-            del self._ended[next(iter(self._ended))]
-        self._ended[session.id] = None
+        self._recollection.end(session.id)
 
     def listening(self) -> list[Session]:
         """Return the sessions that have an open GET stream."""
@@ -103,9 +120,16 @@ class Sessions:
             if session.stream is not None:
                 session.stream.close()
 
+    def _recalled(self, identifier: str) -> Session | None:
+        visitor = self._recollection.visitors.get(identifier)
+        if visitor is None:
+            return None
+        version, capabilities = (bytes(visitor.params.get(name, b"")) for name in ("protocolVersion", "capabilities"))
+        return self._remember(Session(identifier, text_of(version), abilities(members(capabilities))))
+
     def _verified(self, identifier: str) -> Session | None:
         payload, _, signature = identifier.partition(".")
-        if len(identifier) > _LONGEST_ID or identifier in self._ended or not identifier.isascii():
+        if len(identifier) > _LONGEST_ID or not identifier.isascii() or self._recollection.has_ended(identifier):
             return None
         if not hmac.compare_digest(signature, self._signature(payload)):
             return None
@@ -137,6 +161,11 @@ def abilities(capabilities: Mapping[str, bytes]) -> Abilities:
         if capabilities.get(str(flag.name).lower(), b"null") != b"null":
             declared |= flag
     return declared
+
+
+def capabilities(able: Abilities) -> bytes:
+    """Return what a client would declare that can do so much, as raw ``capabilities``."""
+    return msgspec.json.encode({str(flag.name).lower(): {} for flag in Abilities if flag and flag in able})
 
 
 def _encoded(data: bytes) -> str:

@@ -31,7 +31,7 @@ BODY_SECONDS = 30.0
 _LOOPBACK = [b"localhost", b"127.0.0.1", b"[::1]"]
 _LONGEST_SESSION = 4096
 _VISIBLE = re.compile(rb"[\x21-\x7e]*")
-_SINGLE = frozenset({b"host", b"origin", b"content-type", b"mcp-session-id", b"mcp-protocol-version"})
+_SINGLE = frozenset({b"host", b"origin", b"authorization", b"content-type", b"mcp-session-id", b"mcp-protocol-version"})
 _METHODS = frozenset({"POST", "GET", "DELETE"})
 _ALLOW = ((b"allow", b"POST, GET, DELETE"),)
 _CLOSE = ((b"connection", b"close"),)
@@ -170,9 +170,9 @@ class SessionStage(BuiltIn):
             known = ", ".join(LEGACY_VERSIONS)
             return refusal(400, LEGACY_ERROR, f"Unsupported protocol version (supported: {known})", identifier)
         given = exchange.fields.get(b"mcp-session-id")
-        if given is None:
+        session = self._sessions.anonymous() if given is None else self._sessions.find(given.decode("latin-1"))
+        if session is None and given is None:
             return refusal(400, LEGACY_ERROR, "Mcp-Session-Id is required", identifier)
-        session = self._sessions.find(given.decode("latin-1"))
         if session is None:
             return refusal(404, SESSION_NOT_FOUND, "Session not found", identifier)
         exchange.live = session

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Subscriptions"]
+__all__ = ["MAX_URI", "Subscriptions"]
 
 MAX_SUBSCRIPTIONS = 10_000
+MAX_URI = 8192
+"""A longer URI is not subscribed to: all of them are remembered."""
 
 
 class Subscriptions:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from thv_core.model.egress import CallInFlight
-from thv_core.model.route import Route, RouteState
+from thv_core.model.route import RouteState
 from thv_core.spi.middleware import Reply
+from thv_gateway.asked import Asked
 from thv_gateway.chain import Arrival, Chain, Send
 from thv_gateway.handshake import Handshake, Handshakes
+from thv_gateway.memory import Recollection
 from thv_gateway.outlets import Outlets
 from thv_gateway.proxylog import ProxyLog
 from thv_gateway.sessions import Sessions
@@ -20,17 +22,23 @@ __all__ = ["Endpoint", "Estate", "Flow", "Upstream"]
 
 @dataclass(frozen=True)
 class Estate:
-    """What a route keeps across the incarnations of its server; ``prefix`` begins every id of this process."""
+    """What a workload keeps across the incarnations of its server; ``prefix`` begins every id of this process.
+
+    ``remember`` is called after each change of ``recollection``.
+    """
 
     sessions: Sessions
     handshakes: Handshakes
     outlets: Outlets
     log: ProxyLog
     prefix: str
+    recollection: Recollection
+    remember: Callable[[], None]
+    asked: Asked
 
 
 class Upstream(Protocol):
-    """One incarnation of a server; ``state`` goes from starting to ready or failed, and from ready to gone."""
+    """One incarnation of a server; ``state`` goes from starting to ready or failed, from ready to gone or hung."""
 
     @property
     def state(self) -> RouteState:
@@ -57,6 +65,11 @@ class Upstream(Protocol):
         """What it said of itself."""
         ...
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a request of a client is in flight."""
+        ...
+
     def in_flight(self) -> Sequence[CallInFlight]:
         """Return the first calls that it has not answered."""
         ...
@@ -79,19 +92,41 @@ class Flow(Protocol):
 
 
 class Endpoint(Protocol):
-    """Answers the requests of one route."""
+    """Answers the requests of one incarnation.
 
-    chain: Chain
+    Whoever has a request asks :meth:`owns`, :meth:`needs_server` and :meth:`knows` before it calls :meth:`answer`,
+    without a turn of the event loop between.
+    """
 
     @property
     def link(self) -> Upstream:
-        """The current incarnation."""
+        """The incarnation."""
         ...
 
-    async def answer(self, arrival: Arrival) -> Reply | Flow:
-        """Answer a request that passed every stage."""
+    def owns(self, arrival: Arrival) -> bool:
+        """Tell whether this is about a call in flight here: an answer that the server waits for, or a cancellation."""
         ...
 
-    def follow(self, route: Route) -> None:
-        """Switch to another incarnation."""
+    def needs_server(self, arrival: Arrival) -> bool:
+        """Tell whether the server has to be ready for this."""
+        ...
+
+    def knows(self, arrival: Arrival) -> bool:
+        """Tell whether the server knows the session of this, or nobody does."""
+        ...
+
+    async def introduce(self, arrival: Arrival) -> Reply | None:
+        """Open a session at the server for one of a former life; a reply says why that cannot be."""
+        ...
+
+    async def answer(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
+        """Answer a request that passed every stage of ``chain``."""
+        ...
+
+    def begin(self, former: Upstream) -> None:
+        """Take over from a former life: the server is told what sessions asked that one for, once it is ready."""
+        ...
+
+    def recede(self) -> None:
+        """Let sessions move on to another life, as far as nothing is lost by it; call it until none is left."""
         ...

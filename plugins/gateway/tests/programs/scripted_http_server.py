@@ -8,6 +8,7 @@ import time
 
 SEEN = []
 STREAMS = []
+POLLED = []
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -47,6 +48,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         SEEN.append(["GET", dict(self.headers), None])
         self.stream()
+        if self.headers.get("last-event-id") == "poll" and POLLED:
+            self.piece(b"id: polled\ndata: " + reply(POLLED.pop(), {"polled": True}) + b"\n\n")
+            self.piece_end()
+            return
         self.piece(b"id: 1\ndata: \n\n")
         STREAMS.append(self)
         try:
@@ -140,6 +145,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.piece(b'ta: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"1"}}\r\n\r\n')
         self.piece(b"data: this is not MCP\n\n")
         self.piece(b"data: " + reply(message, {"ok": True}) + b"\n\n")
+        self.piece_end()
+
+    def tool_poll(self, message):
+        POLLED.append(message)
+        self.stream()
+        self.piece(b"id: poll\nretry: 10\ndata: \n\n")
         self.piece_end()
 
     def tool_cut(self, message):

@@ -1,7 +1,8 @@
 """A server of a few lines that does what the gateway has to bear: reads a JSON script from its first argument.
 
 ``{"initialize": {...}}`` is the result of initialize, ``{"refuse": "..."}`` refuses it, ``{"noise": N}`` writes lines
-that are not MCP, and a call of the tool ``emit`` writes the given raw lines before it is answered.
+that are not MCP, ``{"says": [...]}`` are raw lines that follow the handshake, and a call with the argument ``emit``
+writes the given raw lines before it is answered.
 """
 
 import json
@@ -62,5 +63,8 @@ for line in sys.stdin:
     except ValueError:
         write("I do not understand")
         continue
+    if message.get("method") == "notifications/initialized":
+        for said in script.get("says", []):
+            write(said)
     if "method" in message and "id" in message:
         answers.get(message["method"], lambda request: result(request, {}))(message)
