@@ -25,7 +25,7 @@ from thv_core.model.network import Handover, Namespace, OutletPlan
 from thv_core.model.plan import Deployment, DeploymentPlan
 from thv_core.model.profile import Network
 from thv_core.model.request import RunRequest
-from thv_core.model.route import Route, RouteReport, RouteState
+from thv_core.model.route import Route, RouteReport
 from thv_core.model.status import Status
 from thv_core.model.workload import Workload
 from thv_core.spi.drivers import Driver, Surroundings
@@ -36,7 +36,7 @@ from thv_core.spi.sources import Builder, ServerSource
 from thv_core.state.configuration import Configuration, SecretsSettings
 from thv_core.state.paths import Paths
 from thv_core.state.store import StateStore
-from thv_supervisor.control import keeping, observing, reconnecting, starting, workshop
+from thv_supervisor.control import observing, reconnecting, retrying, starting, workshop
 from thv_supervisor.control.connecting import Hand
 from thv_supervisor.control.driver_calls import DriverCalls
 from thv_supervisor.control.ground import Ground, ShellValues
@@ -44,6 +44,7 @@ from thv_supervisor.control.keeping import Keeper
 from thv_supervisor.control.observing import Observatory
 from thv_supervisor.control.outlets import Outward
 from thv_supervisor.control.reconciler import Reconciler
+from thv_testkit.fake_gateway import FakeGateway
 from thv_testkit.fakes import FakeBuilder, FakeClock, FakeRuntime, FakeSource, MemoryStore, RecordingObserver
 
 LIMIT = 10.0
@@ -145,7 +146,7 @@ class MemoryRuntime(Runtime):
             )
 
     def running(self) -> list[str]:
-        return sorted(label for label, each in self.seen.items() if each.state is ObservedState.RUNNING)
+        return sorted(label for label, each in list(self.seen.items()) if each.state is ObservedState.RUNNING)
 
 
 class FragileStore(StateStore):
@@ -169,57 +170,32 @@ class FragileStore(StateStore):
         self.fuse.burn("after forget")
 
 
-class FakeGateway:
-    """A gateway that outlives every control: its routes, and what it says of each."""
+class RiggedGateway(FakeGateway):
+    """A gateway that outlives every control, and what it was told to have."""
 
-    def __init__(self) -> None:
-        self.routes: dict[str, Route] = {}
-        self.outlets: dict[str, tuple[str, ...]] = {}
+    def __init__(self, fuse: Fuse) -> None:
+        super().__init__()
+        self.fuse = fuse
+        self.outlets: dict[str, frozenset[str]] = {}
         self.served: set[str] = set()
         self.refused: dict[str, str] = {}
         self.published: list[tuple[str, str]] = []
-        self.answer: Callable[[Route], RouteReport | None] = self.ready
-
-    @staticmethod
-    def ready(route: Route) -> RouteReport:
-        return RouteReport(
-            workload=route.workload,
-            incarnation=route.incarnation,
-            state=RouteState.READY,
-            protocol_version="2025-11-25",
-            tools=("echo", "count"),
-        )
-
-    @staticmethod
-    def silent(route: Route) -> None:
-        """Say nothing."""
-
-    @staticmethod
-    def failing(reason: str, code: str = "") -> Callable[[Route], RouteReport]:
-        def answer(route: Route) -> RouteReport:
-            return RouteReport(
-                workload=route.workload,
-                incarnation=route.incarnation,
-                state=RouteState.FAILED,
-                reason=reason,
-                error_code=code,
-                port=route.port,
-            )
-
-        return answer
 
 
 class FakeLink:
     """What one control knows of the gateway."""
 
-    def __init__(self, gateway: FakeGateway, changed: Callable[[str], None]) -> None:
+    def __init__(self, gateway: RiggedGateway, changed: Callable[[str], None]) -> None:
         self._gateway = gateway
         self._changed = changed
-        answers = {name: gateway.answer(route) for name, route in gateway.routes.items()}
-        self._reports = {name: answer for name, answer in answers.items() if answer}
+        self._reports = dict(gateway.reports)
+        gateway.listener = self._heard_soon
 
-    def report(self, workload: str) -> RouteReport | None:
-        return self._reports.get(workload)
+    def report(self, incarnation: str) -> RouteReport | None:
+        return self._reports.get(incarnation)
+
+    def reports(self, workload: str) -> dict[str, RouteReport]:
+        return {label: each for label, each in self._reports.items() if each.workload == workload}
 
     def route(self, workload: str) -> Route | None:
         return self._gateway.routes.get(workload)
@@ -230,23 +206,33 @@ class FakeLink:
     async def publish(self, workload: str, route: Route | None) -> None:
         if self._gateway.routes.get(workload) == route:
             return
+        self._gateway.fuse.burn("before publish")
         self._gateway.published.append((workload, route.incarnation if route else ""))
-        if route is None:
-            del self._gateway.routes[workload]
-            return
-        self._gateway.routes[workload] = route
-        if answer := self._gateway.answer(route):
-            # Not at once: a real gateway answers while control goes on.
-            asyncio.get_running_loop().call_soon(self.say, answer)
+        self._gateway.route(workload, route)
+        self._gateway.fuse.burn("after publish")
+        for label in self.reports(workload).keys() - self._gateway.reports.keys():
+            del self._reports[label]
 
     def say(self, report: RouteReport) -> None:
-        self._reports[report.workload] = report
+        """Let the gateway say something."""
+        self._gateway.reports[report.incarnation] = report
+        self._heard(report)
+
+    def _heard_soon(self, report: RouteReport) -> None:
+        # Not at once: a real gateway answers while control goes on.
+        asyncio.get_running_loop().call_soon(self._heard, report)
+
+    def _heard(self, report: RouteReport) -> None:
+        self._reports[report.incarnation] = report
         self._changed(report.workload)
 
     async def connect(self, workload: str, incarnations: Iterable[str]) -> None:
-        self._gateway.outlets[workload] = tuple(sorted(incarnations))
+        self._gateway.outlets[workload] = frozenset(incarnations)
         if not self._gateway.outlets[workload]:
             del self._gateway.outlets[workload]
+
+    def outlets(self, workload: str) -> frozenset[str]:
+        return self._gateway.outlets.get(workload, frozenset())
 
     def connected(self) -> set[str]:
         return set(self._gateway.outlets)
@@ -255,7 +241,7 @@ class FakeLink:
 class FakeNetwork:
     """What one control knows of the sockets that the gateway serves: it keeps none itself."""
 
-    def __init__(self, gateway: FakeGateway) -> None:
+    def __init__(self, gateway: RiggedGateway) -> None:
         self._gateway = gateway
         self.handovers: list[Handover] = []
 
@@ -347,7 +333,7 @@ class Rig:
         self.fuse = Fuse()
         self.runtime = MemoryRuntime(self.fuse)
         self.processes = FakeRuntime(paths.state / "processes")
-        self.gateway = FakeGateway()
+        self.gateway = RiggedGateway(self.fuse)
         self.secrets = MemoryStore()
         self.builder = FakeBuilder()
         self.hooks = FakeHooks()
@@ -459,8 +445,8 @@ class Rig:
 @pytest.fixture
 def rig(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """Everything around control, with back-off and intervals that do not make a test wait."""
-    monkeypatch.setattr(keeping, "SLOWEST", 0.02)
-    monkeypatch.setattr(keeping, "EXIT_PAUSE", 0.005)
+    monkeypatch.setattr(retrying, "SLOWEST", 0.02)
+    monkeypatch.setattr(retrying, "EXIT_PAUSE", 0.005)
     monkeypatch.setattr(observing, "INTERVAL", 0.02)
     rig = Rig(paths)
     for module in (starting, reconnecting, workshop):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from thv_core.errors import InvalidRequest, PluginNotFound, ThvError, TimedOut, Unsupported
+from thv_core.errors import InvalidRequest, NotFound, PluginNotFound, ThvError, TimedOut, Unsupported
 from thv_core.model.profile import Network, Outbound, PermissionProfile
 from thv_core.model.run_config import MiddlewareConfig, RunConfig
 from thv_core.spi.egress import Egress
@@ -31,6 +32,12 @@ def admitted(rig: Any, **request: Any) -> Admitted:
         store.close()
 
 
+def test_a_scheme_that_no_plugin_has_costs_no_thread(rig: Any) -> None:
+    with pytest.raises(PluginNotFound):
+        admitted(rig, server="whatever://echo")
+    assert not [each.name for each in threading.enumerate() if "whatever" in each.name]
+
+
 def test_a_server_is_resolved_and_gets_the_chosen_runtime(rig: Any) -> None:
     found = admitted(rig)
     assert (found.config.name, found.config.image, found.config.runtime) == ("echo", "fake://echo@1.1.0", "memory")
@@ -49,7 +56,9 @@ def test_a_whole_config_is_taken_as_it_is_under_another_name(rig: Any) -> None:
     [
         ({"runtime": "docker"}, PluginNotFound, "docker"),
         ({"image": "npx://echo@1.0.0"}, PluginNotFound, "Builder 'npx'"),
-        ({"image": "fake://echo"}, InvalidRequest, "not pinned"),
+        ({"image": "echo"}, InvalidRequest, "does not say where the server comes from"),
+        ({"group": "team"}, NotFound, "group 'team' does not exist"),
+        ({"container_labels": {"-": ""}}, InvalidRequest, "cannot be the key of a label"),
         ({"name": "../x"}, InvalidRequest, "cannot name a workload"),
         ({"host": "0.0.0.0"}, InvalidRequest, "not a loopback address"),
         ({"additional_middleware_configs": (MiddlewareConfig(type="audit"),)}, PluginNotFound, "the middleware audit"),
@@ -184,3 +193,26 @@ def test_a_grant_of_what_is_not_there_is_refused(rig: Any, tmp_path: Path) -> No
         admitted(rig, permission_profile=PermissionProfile(read=(str(missing),)))
     with pytest.raises(InvalidRequest, match=f"^{circle} cannot be granted: "):
         admitted(rig, volumes=(f"{circle}:/v",))
+
+
+# What is not pinned --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image", "pinned", "resolved"),
+    [
+        ("fake://echo", "fake://echo@1.1.0", "echo 1.1.0 from a fake"),
+        ("fake://echo@1.0.0", "fake://echo@1.0.0", ""),
+    ],
+)
+def test_the_image_of_a_whole_config_is_resolved_like_the_name_of_a_server(
+    rig: Any, image: str, pinned: str, resolved: str
+) -> None:
+    found = admitted(rig, server="", run_config=replace(CONFIG, image=image))
+    assert (found.config.image, found.resolved) == (pinned, resolved)
+
+
+def test_flags_beside_a_whole_config_win(rig: Any) -> None:
+    config = replace(CONFIG, container_labels={"a": "1", "b": "1"})
+    found = admitted(rig, server="", run_config=config, labels={"b": "2"}, host="::1", group="default").config
+    assert (found.container_labels, found.host, found.group) == ({"a": "1", "b": "2"}, "::1", "default")

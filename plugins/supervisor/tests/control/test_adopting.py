@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from thv_core.model.route import Route
 from thv_core.model.status import Status
 from thv_core.spi.runtimes import Runtime
 from thv_core.state.store import StateStore
+from thv_supervisor.control.ground import ShellValues
 from thv_supervisor.control.reconciler import Reconciler
 
 Story = Callable[[Reconciler], Awaitable[None]]
@@ -153,3 +155,38 @@ def test_an_adoption_ends_routes_of_nobody_and_asks_no_runtime(rig: Any) -> None
             store.close()
 
     asyncio.run(once())
+
+
+def test_an_adoption_clears_away_outlets_values_and_drafts_of_nobody(rig: Any) -> None:
+    rig.gateway.outlets |= {"stray": frozenset({"stray.1"}), "prepare-x-1": frozenset({"prepare-x-1.1"})}
+    rig.shell = ShellValues({"stray": {"env:T": "v"}, "stray (changed)": {"env:T": "v"}})
+    drafts = [rig.paths.gateway / ".routes.json.77.0a1b2c3d", rig.paths.state / ".control.error.77.0a1b2c3d"]
+    others = [rig.paths.gateway / ".handshakes.json.77.0a1b2c3d", rig.paths.gateway / ".routes.json.77.other"]
+    for path in (*drafts, *others):
+        path.write_text("{")
+
+    async def story(control: Reconciler) -> None:
+        assert rig.gateway.outlets == {}
+        assert control.ground.shell_values.all() == {}
+        assert [path.exists() for path in (*drafts, *others)] == [False, False, True, True]
+
+    play(rig, story)
+
+
+def test_nothing_of_a_workload_that_was_being_forgotten_is_left(rig: Any) -> None:
+    async def first(control: Reconciler) -> None:
+        await rig.run(control)
+        rig.paths.proxy_log("echo").write_text("a line")
+        store = control.ground.store
+        store.remove = lambda name: (_ for _ in ()).throw(rig.killed("now"))
+        with contextlib.suppress(rig.killed):
+            await control.remove("echo")
+        await rig.until(lambda: not rig.runtime.seen)
+        await rig.until(lambda: not rig.paths.proxy_log("echo").exists())
+
+    async def second(control: Reconciler) -> None:
+        await rig.gone(control, "echo")
+        assert list(rig.paths.logs.iterdir()) == []
+
+    rig.fuse.blown.clear()
+    play(rig, first, second)

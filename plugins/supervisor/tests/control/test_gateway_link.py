@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from thv_core.model.document import decode_document, encode_document
 from thv_core.model.route import Route, RouteReport, RouteSnapshot, RouteState
@@ -178,7 +179,7 @@ def test_a_later_link_knows_the_routes_of_the_snapshot(paths: Paths) -> None:
     (paths.gateway / ROUTES_FILE).write_bytes(encode_document(RouteSnapshot(routes=(route("a"),))))
     link = GatewayLink(paths, lambda workload: None)
     assert link.route("a") == route("a")
-    assert link.report("a") is None
+    assert link.report("a.1") is None
 
 
 def test_a_snapshot_that_is_damaged_is_named_and_written_anew(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
@@ -208,11 +209,12 @@ def test_a_publication_that_could_not_be_written_is_made_again(paths: Paths, mon
 def test_reports_are_heard_and_the_last_one_counts(play: Any, paths: Paths) -> None:
     async def story(link: GatewayLink, changed: list[str]) -> None:
         async with gateway(paths) as listening:
+            await link.publish("echo", route("echo"))
             connection = await listening.connection()
             starting = RouteReport(workload="echo", incarnation="echo.1", state=RouteState.STARTING)
             await connection.say(encode_document(starting) + b"\n" + encode_document(REPORT))
             await until(lambda: len(changed) == 2)
-            assert link.report("echo") == REPORT
+            assert link.report("echo.1") == REPORT
             assert changed == ["echo", "echo"]
 
     play(story)
@@ -220,6 +222,7 @@ def test_reports_are_heard_and_the_last_one_counts(play: Any, paths: Paths) -> N
 
 def test_a_gateway_that_comes_back_is_found_and_told_to_read(play: Any, paths: Paths) -> None:
     async def story(link: GatewayLink, changed: list[str]) -> None:
+        await link.publish("echo", route("echo"))
         for turn in range(3):
             async with gateway(paths) as listening:
                 connection = await listening.connection()
@@ -227,7 +230,7 @@ def test_a_gateway_that_comes_back_is_found_and_told_to_read(play: Any, paths: P
                 await connection.say(encode_document(REPORT))
                 await until(lambda turn=turn: len(changed) == turn + 1)
             await link.publish("a", route("a", f"a.{turn}"))
-            assert stored(paths) == [f"a.{turn}"]
+            assert stored(paths) == [f"a.{turn}", "echo.1"]
 
     play(story)
 
@@ -266,15 +269,61 @@ def test_an_unreadable_report_is_logged_and_the_next_connection_works(
     play: Any, paths: Paths, line: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story(link: GatewayLink, changed: list[str]) -> None:
+        await link.publish("echo", route("echo"))
         async with gateway(paths) as listening:
             first = await listening.connection()
             first.writer.write(line + b"\n")
             second = await listening.connection()
             await second.say(encode_document(REPORT))
-            await until(lambda: link.report("echo") == REPORT)
+            await until(lambda: link.report("echo.1") == REPORT)
 
     play(story)
     assert "unreadable report" in caplog.text
+
+
+def test_only_what_the_snapshot_names_is_remembered(play: Any, paths: Paths) -> None:
+    def said(generation: int, **more: Any) -> bytes:
+        return encode_document(
+            RouteReport(workload="echo", incarnation=f"echo.{generation}", state=RouteState.READY, **more)
+        )
+
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        changing = replace(route("echo"), candidate=route("echo", "echo.2"), retiring=("echo.0",))
+        await link.publish("echo", changing)
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            for generation in (7, 0, 1, 2):
+                await connection.say(said(generation))
+            await until(lambda: len(changed) == 3)
+            assert set(link.reports("echo")) == {"echo.0", "echo.1", "echo.2"}
+            await link.publish("echo", replace(route("echo", "echo.2"), retiring=("echo.1",)))
+            assert set(link.reports("echo")) == {"echo.1", "echo.2"}
+            await link.publish("echo", None)
+            assert link.reports("echo") == {}
+
+    play(story)
+
+
+def test_that_it_was_quiet_in_a_former_hold_counts_in_no_later_one(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        held = replace(route("echo"), hold=True)
+        await link.publish("echo", held)
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            await connection.say(encode_document(replace(REPORT, quiet=True)))
+            await until(lambda: link.reports("echo"))
+            await link.publish("echo", replace(held, candidate=route("echo", "echo.2")))
+            assert link.reports("echo")["echo.1"].quiet
+            await link.publish("echo", route("echo"))
+            await link.publish("echo", held)
+            assert link.report("echo.1") == REPORT
+            await link.publish("echo", route("echo"))
+            await connection.say(encode_document(replace(REPORT, quiet=True, tools=("late",))))
+            await until(lambda: link.reports("echo")["echo.1"].tools == ("late",))
+            await link.publish("echo", held)
+            assert not link.reports("echo")["echo.1"].quiet
+
+    play(story)
 
 
 def outlets(paths: Paths) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,8 @@ from thv_core.model.route import RouteReport, RouteState
 from thv_core.model.status import Status
 from thv_core.services.reconciling import Situation
 from thv_core.services.transitions import became
-from thv_supervisor.control import driver_calls, keeping
+from thv_supervisor.control import driver_calls, keeping, retrying
+from thv_supervisor.control.feed import WorkloadProgress
 from thv_supervisor.control.ground import ShellValues
 from thv_supervisor.control.keeping import Keeper
 from thv_supervisor.control.reconciler import Reconciler
@@ -41,6 +43,8 @@ def test_a_crash_after_it_was_ready_is_a_new_life_with_a_count(rig: Any) -> None
         assert workload.generation > 1
         assert rig.runtime.running() == [f"echo.{workload.generation}"]
         assert rig.gateway.routes["echo"].incarnation == f"echo.{workload.generation}"
+        # The state changes first, and observers are told in threads of their own.
+        await rig.until(lambda: len(rig.observer.events) > 2)
         assert [each.status for each in rig.observer.events] == [Status.RUNNING, Status.STARTING, Status.RUNNING]
         assert rig.observer.events[1].reason == "echo exited with code 9"
 
@@ -78,12 +82,12 @@ def test_a_server_that_lives_but_does_not_answer_any_more_is_ended_and_started_a
 
 async def pause_after_a_failure(keeper: Keeper) -> int:
     now = time.monotonic()
-    await keeper._again(StartFailed("x"))
-    return round(keeper._retry_at - now)
+    await keeper.retrying._again(StartFailed("x"), keeper.tended.workload())
+    return round(keeper.retrying._retry_at - now)
 
 
 def test_each_failure_waits_longer_up_to_a_bound(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "SLOWEST", 8.0)
+    monkeypatch.setattr(retrying, "SLOWEST", 8.0)
 
     async def story(control: Reconciler) -> None:
         keeper = await control.submit(rig.request())
@@ -98,7 +102,7 @@ def test_each_failure_waits_longer_up_to_a_bound(rig: Any, monkeypatch: pytest.M
 def test_it_is_given_up_after_too_many_failures_and_a_start_tries_again(
     rig: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "MOST_FAILURES", 3)
+    monkeypatch.setattr(retrying, "MOST_FAILURES", 3)
 
     async def story(control: Reconciler) -> None:
         await rig.run(control)
@@ -119,14 +123,14 @@ def test_it_is_given_up_after_too_many_failures_and_a_start_tries_again(
 
 
 def test_a_stable_life_forgives_earlier_failures(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "MOST_FAILURES", 2)
-    monkeypatch.setattr(keeping, "STABLE", 0.0)
+    monkeypatch.setattr(retrying, "MOST_FAILURES", 2)
+    monkeypatch.setattr(retrying, "STABLE", 0.0)
 
     async def story(control: Reconciler) -> None:
         await rig.run(control)
         for life in range(5):
             control.wake("echo")
-            await rig.until(lambda: control._keepers["echo"]._failures == 0)
+            await rig.until(lambda: control._keepers["echo"].retrying._failures == 0)
             (label,) = rig.runtime.running()
             rig.runtime.exit(label, 1)
             await rig.until(lambda life=life: control.view("echo").restarts == life + 1)
@@ -186,7 +190,7 @@ def test_a_first_start_waits_for_its_caller_to_bring_the_value_again(rig: Any) -
 def test_a_first_start_without_its_value_is_removed_when_nobody_brings_it(
     rig: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "RECALL", 0.0)
+    monkeypatch.setattr(retrying, "RECALL", 0.0)
 
     async def story(control: Reconciler) -> None:
         heard = await rig.run(control, rig.request(secrets=("env:T,target=TOKEN",)))
@@ -298,13 +302,13 @@ def test_a_keeper_goes_on_after_a_mistake_of_ours(rig: Any, caplog: pytest.LogCa
     async def story(control: Reconciler) -> None:
         await rig.run(control)
         keeper = control._keepers["echo"]
-        situation = keeper._situation
+        situation = keeper.tended.situation
 
         def mistaken() -> None:
-            keeper._situation = situation
+            keeper.tended.situation = situation
             raise ZeroDivisionError("a mistake")
 
-        keeper._situation = mistaken
+        keeper.tended.situation = mistaken
         keeper.wake()
         await rig.until(lambda: "keeping echo failed" in caplog.text)
         await control.stop("echo", 0)
@@ -386,7 +390,7 @@ def test_what_was_seen_of_a_former_life_makes_no_later_one_ready(rig: Any) -> No
     async def story(control: Reconciler) -> None:
         await rig.run(control)
         keeper = control._keepers["echo"]
-        await keeper._update(lambda workload: became(workload, Status.UNHEALTHY, "for a moment"))
+        await keeper.tended.update(lambda workload: became(workload, Status.UNHEALTHY, "for a moment"))
         keep = keeper.reconnection.keep
 
         async def slowly(situation: Situation) -> None:
@@ -401,5 +405,75 @@ def test_what_was_seen_of_a_former_life_makes_no_later_one_ready(rig: Any) -> No
         go.set()
         assert (await rig.story(keeper))[-1] is None
         assert rig.runtime.running() == [f"echo.{control.ground.store.get('echo').generation}"]
+
+    play(rig, story)
+
+
+def test_a_server_that_hangs_is_unhealthy_and_then_another_takes_its_place(rig: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        hung = RouteReport(workload="echo", incarnation="echo.1", state=RouteState.HUNG, reason="it answers no ping")
+        control.ground.link.say(hung)
+        await rig.until(lambda: control.view("echo").restarts == 1 and control.view("echo").status is Status.RUNNING)
+        assert "echo.1" not in rig.runtime.running()
+        await rig.until(lambda: len(rig.observer.events) > 3)
+        assert [(each.status, each.reason) for each in rig.observer.events[1:]] == [
+            (Status.UNHEALTHY, "it answers no ping"),
+            (Status.STARTING, "it answers no ping"),
+            (Status.RUNNING, "it answers no ping"),
+        ]
+
+    play(rig, story)
+
+
+def test_a_server_that_is_missing_is_started_again_with_a_pause(rig: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        rig.runtime.seen.clear()
+        await rig.until(lambda: control.view("echo").restarts == 1 and control.view("echo").status is Status.RUNNING)
+        assert rig.observer.events[1].reason == "echo is gone: its runtime does not know it any more"
+        assert len(rig.runtime.running()) == 1
+
+    play(rig, story)
+
+
+def test_earlier_failures_are_forgiven_after_half_a_minute_of_the_clock_that_never_jumps(rig: Any) -> None:
+    now = [1000.0]
+    ground = rig.ground
+    rig.ground = lambda changed, store: dataclasses.replace(ground(changed, store), monotonic=lambda: now[0])
+
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        kept = control._keepers["echo"].retrying
+        kept._failures = 7
+        for seconds, failures in ((retrying.STABLE, 7), (1.0, 0)):
+            now[0] += seconds
+            rig.clock.advance(-86_400)
+            control.wake("echo")
+            await asyncio.sleep(0.05)  # nothing else may happen, so there is nothing to wait for
+            assert kept._failures == failures
+
+    play(rig, story)
+
+
+def test_everything_that_happens_is_told_to_whoever_listens_to_the_feed(rig: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        heard: list[Any] = []
+
+        async def listen() -> None:
+            async for each in control.ground.feed.listen():
+                heard[:] = [*heard, each]
+
+        listening = asyncio.create_task(listen())
+        await asyncio.sleep(0)
+        await rig.run(control)
+        await control.stop("echo", 0)
+        await rig.becomes(control, "echo", Status.STOPPED)
+        await rig.until(lambda: len(heard) >= 9)
+        listening.cancel()
+        steps = [each.progress.step for each in heard if isinstance(each, WorkloadProgress)]
+        assert steps == ["resolved", "prepared", "prepared", "isolated", "ready"]
+        statuses = [each.status for each in heard if isinstance(each, WorkloadEvent)]
+        assert statuses == [Status.STARTING, Status.RUNNING, Status.STOPPING, Status.STOPPED]
 
     play(rig, story)

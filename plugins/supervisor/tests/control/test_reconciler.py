@@ -13,6 +13,7 @@ import pytest
 
 from thv_core.errors import (
     AlreadyExists,
+    Conflict,
     InvalidRequest,
     NotFound,
     PackageNotFound,
@@ -50,6 +51,30 @@ def test_a_run_tells_every_step_and_ends_ready(rig: Any) -> None:
         view = control.view("echo")
         assert (view.status, view.pid, view.tools, view.restarts) == (Status.RUNNING, 1, ("echo", "count"), 0)
         assert rig.gateway.routes["echo"].port == view.port
+
+    play(rig, story)
+
+
+def test_what_is_being_removed_can_be_neither_started_nor_stopped(rig: Any) -> None:
+    ended = threading.Event()
+    stop = rig.runtime.stop
+
+    def slowly(deployment: Any, grace: float) -> None:
+        ended.wait(10)
+        stop(deployment, grace)
+
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        rig.runtime.stop = slowly
+        await control.remove("echo")
+        try:
+            for act in (control.start("echo"), control.stop("echo", 0)):
+                with pytest.raises(Conflict, match="echo is being removed"):
+                    await act
+            await control.remove("echo")
+        finally:
+            ended.set()
+        await rig.gone(control, "echo")
 
     play(rig, story)
 

@@ -32,7 +32,7 @@ def test_a_server_that_reaches_out_is_connected_before_it_runs(rig: Any) -> None
     async def story(control: Reconciler) -> None:
         assert (await rig.run(control, rig.request(**OUTWARD)))[-1] is None
         assert rig.enterings.sent == [("echo.1", 1001)]
-        assert rig.gateway.outlets == {"echo": ("echo.1",)}
+        assert rig.gateway.outlets == {"echo": {"echo.1"}}
         (handover,) = control.ground.network.handovers
         assert handover.network == PROFILE.network
         assert (handover.plan.ports, handover.plan.connectors) == ((80, 443), 0)
@@ -48,7 +48,7 @@ def test_a_server_of_an_http_transport_gets_connectors_and_reaches_nothing(rig: 
         assert (await rig.run(control, rig.request(server="", run_config=config)))[-1] is None
         (handover,) = control.ground.network.handovers
         assert (handover.plan.pool, handover.plan.ports, handover.plan.connectors) == ("", (), 64)
-        assert rig.gateway.outlets == {"web": ("web.1",)}
+        assert rig.gateway.outlets == {"web": {"web.1"}}
 
     play(rig, story)
 
@@ -94,7 +94,7 @@ def test_a_new_life_has_the_outlet_alone_and_a_stop_ends_it(rig: Any) -> None:
         rig.runtime.exit("echo.1", 9)
         await rig.until(lambda: control.view("echo").restarts == 1 and control.view("echo").status is Status.RUNNING)
         (second,) = rig.runtime.running()
-        assert rig.gateway.outlets == {"echo": (second,)}
+        assert rig.gateway.outlets == {"echo": {second}}
         await rig.until(lambda: rig.gateway.served == {second})
         await control.stop("echo", 0)
         await rig.becomes(control, "echo", Status.STOPPED)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shlex
 import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from thv_core.errors import InvalidRequest, PluginNotFound, Unsupported
+from thv_core.errors import InvalidRequest, NotFound, PluginNotFound, Unsupported
+from thv_core.model.document import nearest
 from thv_core.model.entry import ServerEntry
-from thv_core.model.profile import Grant, grant, volume
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig, checked
-from thv_core.services.assembling import assemble, package_of, scheme_of
+from thv_core.model.workload import Workload
+from thv_core.services.assembling import assemble, is_pinned, package_of, same_package, scheme_of
 from thv_core.spi.runtimes import Runtime
 from thv_core.spi.sources import Builder, ServerSource
 from thv_supervisor.control.ground import Ground
 from thv_supervisor.control.outlets import outlet_plan
+from thv_supervisor.real_paths import with_real_paths
 
 __all__ = ["Admitted", "admit", "ephemeral_start", "is_free"]
 
@@ -39,18 +41,41 @@ class Admitted:
     seconds: float = 0.0
 
 
-async def admit(request: RunRequest, ground: Ground) -> Admitted:
+async def admit(request: RunRequest, ground: Ground, current: Workload | None = None) -> Admitted:
     """Return the configuration that a request amounts to.
 
+    :param current: the workload whose configuration it is to replace; what the request leaves open stays as it is.
     :raises ThvError: naming what cannot be meant, found or loaded.
     """
-    admitted = await _configured(request, ground)
-    runtime = admitted.config.runtime or ground.kernel.configuration.runtime
-    chosen = msgspec.structs.replace(admitted.config, runtime=runtime)
-    config = await ground.calls.run("admission", LOAD_LIMIT, lambda: _with_real_paths(chosen))
+    admitted = await _configured(request, ground, current)
+    config = _placed(admitted.config, request, current)
+    chosen = msgspec.structs.replace(config, runtime=config.runtime or ground.kernel.configuration.runtime)
+    _known_group(chosen.group, ground)
+    config = await ground.calls.run("admission", LOAD_LIMIT, lambda: with_real_paths(chosen))
     await ground.calls.run("admission", LOAD_LIMIT, lambda: _loadable(config, ground))
     _known_middleware(config, ground)
     return Admitted(config, admitted.resolved, admitted.seconds)
+
+
+def _placed(config: RunConfig, request: RunRequest, current: Workload | None) -> RunConfig:
+    """Return the configuration with what the flags beside it say, and with what a change leaves as it is."""
+    placed = msgspec.structs.replace(
+        config,
+        group=request.group or config.group,
+        host=request.host or config.host,
+        container_labels={**config.container_labels, **request.labels},
+    )
+    return checked(placed if current is None else _staying(placed, request, current.config))
+
+
+def _staying(config: RunConfig, request: RunRequest, current: RunConfig) -> RunConfig:
+    if config.runtime not in ("", current.runtime):
+        raise InvalidRequest(
+            f"{current.name} runs in the runtime {current.runtime}, and no change moves it to {config.runtime}",
+            hint=f"Remove it and run it again:  thv rm {current.name}",
+        )
+    group = current.group if request.run_config is None and not request.group else config.group
+    return msgspec.structs.replace(config, runtime=current.runtime, group=group)
 
 
 def _loadable(config: RunConfig, ground: Ground) -> None:
@@ -78,43 +103,75 @@ def _connectable(config: RunConfig, runtime: Runtime) -> None:
         )
 
 
-async def _configured(request: RunRequest, ground: Ground) -> Admitted:
+async def _configured(request: RunRequest, ground: Ground, current: Workload | None) -> Admitted:
+    name = _name(request, current)
     if request.run_config is not None:
-        named = msgspec.structs.replace(request.run_config, name=request.name or request.run_config.name)
-        return Admitted(checked(named))
-    began = time.monotonic()
-    scheme = scheme_of(request.server)
+        named = checked(msgspec.structs.replace(request.run_config, name=name or request.run_config.name))
+        return await _pinned(named, ground, current)
+    wanted = _as_pinned(request.server, current)
+    entry, seconds = await _resolved(wanted, ground)
+    config = assemble(msgspec.structs.replace(request, server=wanted, name=name), entry)
+    return Admitted(config, _said(entry), seconds)
 
-    def resolve() -> ServerEntry:
-        return ground.kernel.drivers.get(ServerSource, scheme).resolve(request.server)
 
-    entry = await ground.calls.run(f"source {scheme}", RESOLVE_LIMIT, resolve)
+def _name(request: RunRequest, current: Workload | None) -> str:
+    if current is None:
+        return request.name
+    given = request.name or (request.run_config.name if request.run_config else "")
+    if given not in ("", current.name):
+        raise InvalidRequest(
+            f"a change of {current.name} cannot name it {given}", hint="Remove it, and run it under the other name."
+        )
+    return current.name
+
+
+async def _pinned(config: RunConfig, ground: Ground, current: Workload | None) -> Admitted:
+    """Return a configuration whose image is an exact version: the one that runs now, unless another is asked for."""
+    image = _as_pinned(config.image, current)
+    if is_pinned(image):
+        return Admitted(msgspec.structs.replace(config, image=image))
+    entry, seconds = await _resolved(image, ground)
+    return Admitted(msgspec.structs.replace(config, image=entry.package.reference), _said(entry), seconds)
+
+
+def _as_pinned(reference: str, current: Workload | None) -> str:
+    if current is None or _names_version(reference) or not same_package(reference, current.config.image):
+        return reference
+    return current.config.image
+
+
+def _names_version(reference: str) -> bool:
+    """Tell whether a reference asks for a version, be it only a tag such as ``latest``."""
+    name, _, version = reference.partition("://")[2].rpartition("@")
+    return bool(name and version and "/" not in version)
+
+
+async def _resolved(reference: str, ground: Ground) -> tuple[ServerEntry, float]:
+    began = ground.monotonic()
+    scheme = scheme_of(reference)
+
+    def found() -> ServerSource:
+        return ground.kernel.drivers.get(ServerSource, scheme)
+
+    # A scheme that no plugin has gets no threads of its own: whoever asks may write anything there.
+    source = await ground.calls.run("admission", LOAD_LIMIT, found)
+    entry = await ground.calls.run(f"source {scheme}", RESOLVE_LIMIT, lambda: source.resolve(reference))
+    return entry, ground.monotonic() - began
+
+
+def _said(entry: ServerEntry) -> str:
     origin = f" from {entry.origin}" if entry.origin else ""
-    resolved = f"{entry.package.name} {entry.package.version}{origin}"
-    return Admitted(assemble(request, entry), resolved, time.monotonic() - began)
+    return f"{entry.package.name} {entry.package.version}{origin}"
 
 
-def _with_real_paths(config: RunConfig) -> RunConfig:
-    """Return the configuration with every symbolic link resolved, so that no server can later redirect its grants."""
-    profile = msgspec.structs.replace(
-        config.permission_profile,
-        read=tuple(_real(grant(mount, writable=False)) for mount in config.permission_profile.read),
-        write=tuple(_real(grant(mount, writable=True)) for mount in config.permission_profile.write),
-    )
-    volumes = tuple(_real_volume(volume(text)) for text in config.volumes)
-    return msgspec.structs.replace(config, permission_profile=profile, volumes=volumes)
-
-
-def _real_volume(granted: Grant) -> str:
-    return _real(granted) + ("" if granted.writable else ":ro")
-
-
-def _real(granted: Grant) -> str:
-    try:
-        return f"{Path(granted.source).resolve(strict=True)}:{granted.target}"
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its symbolic links form a circle"
-        raise InvalidRequest(f"{granted.source} cannot be granted: {reason}") from None
+def _known_group(name: str, ground: Ground) -> None:
+    """Check before anything is prepared that the group exists; it is checked again when the workload is recorded."""
+    known = [group.name for group in ground.store.groups()]
+    if name not in known:
+        meant = nearest(name, known)
+        create = f"Create it:  thv group create {shlex.quote(name)}"
+        hint = f"Did you mean {meant}? Or: {create}" if meant else create
+        raise NotFound(f"group '{name}' does not exist", hint=hint)
 
 
 def _known_middleware(config: RunConfig, ground: Ground) -> None:

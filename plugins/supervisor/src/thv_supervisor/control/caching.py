@@ -11,6 +11,7 @@ from functools import partial
 from thv_core.errors import ThvError
 from thv_core.model.document import Document
 from thv_core.model.entry import PreparedPackage
+from thv_core.model.workload import Workload
 from thv_core.spi.sources import Builder
 from thv_supervisor.control.ground import Ground
 
@@ -99,16 +100,22 @@ def _prepared(ground: Ground, name: str) -> Sequence[PreparedPackage]:
 def _users(ground: Ground, package: PreparedPackage) -> tuple[str, ...]:
     """Name the workloads that have a package: one that is being started is among them before it is prepared."""
     reference = _folded(package.reference)
-    return tuple(each.name for each in ground.store.all() if _folded(each.config.image) == reference)
+    return tuple(each.name for each in ground.store.all() if reference in _images(each))
 
 
 def _in_use(ground: Ground, packages: Sequence[PreparedPackage]) -> set[str]:
     """Return the paths of what workloads have; of a workload whose package is not found, whatever has its name."""
-    images = {_folded(each.config.image) for each in ground.store.all()}
+    images = {image for each in ground.store.all() for image in _images(each)}
     missing = images - {_folded(each.reference) for each in packages}
     names = {image.rpartition("@")[0] for image in missing}
     folded = ((each.path, _folded(each.reference)) for each in packages)
     return {path for path, reference in folded if reference in images or reference.rpartition("@")[0] in names}
+
+
+def _images(workload: Workload) -> set[str]:
+    """Return the package that a workload has, and the one that it is changed to."""
+    configs = [workload.config, *([workload.successor.config] if workload.successor else [])]
+    return {_folded(config.image) for config in configs}
 
 
 def _folded(reference: str) -> str:

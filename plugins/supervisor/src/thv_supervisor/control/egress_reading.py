@@ -15,7 +15,6 @@ from thv_core.model.egress import EgressRecord, Verdict
 from thv_core.services.egress_report import By, EgressSum, sums
 from thv_core.spi.egress import Egress
 from thv_core.state.store import StateStore
-from thv_supervisor.control.api_wire import line
 from thv_supervisor.control.ground import Ground
 
 __all__ = ["Wanted", "egress_lines", "egress_sums"]
@@ -85,9 +84,10 @@ class _Groups:
 def _told(batches: Iterable[Sequence[EgressRecord]], wanted: Wanted, groups: _Groups) -> Generator[bytes]:
     try:
         for records in _chosen(batches, wanted):
-            yield b"".join(line({**msgspec.to_builtins(each), "group": groups.of(each)}) for each in records)
+            lines = [{**msgspec.to_builtins(each), "group": groups.of(each)} for each in records]
+            yield msgspec.json.Encoder().encode_lines(lines)
     except ThvError as error:
-        yield line({"error": error.document()})
+        yield msgspec.json.Encoder().encode_lines([{"error": error.document()}])
 
 
 def _chosen(batches: Iterable[Sequence[EgressRecord]], wanted: Wanted) -> Iterator[Sequence[EgressRecord]]:

@@ -7,6 +7,8 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+import msgspec
+
 from thv_core.errors import InvalidDocument
 from thv_core.model.document import decode_document, encode_document
 from thv_core.model.route import GatewayCommand, Order, Route, RouteReport, RouteSnapshot
@@ -26,21 +28,25 @@ log = logging.getLogger(__name__)
 
 
 class GatewayLink:
-    """The snapshot on disk, the last report for each workload, and the connection to the gateway."""
+    """The snapshot on disk, the last report on each incarnation that it names, and the connection to the gateway."""
 
     def __init__(self, paths: Paths, changed: Callable[[str], None]) -> None:
         self._directory = paths.gateway
         self._renewal = paths.gateway / RENEWAL_FILE
         self._changed = changed
-        self._reports: dict[str, RouteReport] = {}
+        self._reports: dict[str, dict[str, RouteReport]] = {}
         self._writer: asyncio.StreamWriter | None = None
         stored = self._stored()
         self._routes = {route.workload: route for route in stored.routes}
-        self._outlets = frozenset(stored.outlets)
+        self._outlets = _by_workload(stored.outlets)
 
-    def report(self, workload: str) -> RouteReport | None:
-        """Return what the gateway last said of a workload."""
-        return self._reports.get(workload)
+    def report(self, incarnation: str) -> RouteReport | None:
+        """Return what the gateway last said of an incarnation."""
+        return self.reports(_workload_of(incarnation)).get(incarnation)
+
+    def reports(self, workload: str) -> Mapping[str, RouteReport]:
+        """Return what the gateway last said of each incarnation of a workload."""
+        return self._reports.get(workload, {})
 
     def route(self, workload: str) -> Route | None:
         """Return the route of a workload in the snapshot."""
@@ -55,21 +61,28 @@ class GatewayLink:
             routes[workload] = route
         self._write(routes, self._outlets)
         self._routes = routes
+        self._forget_reports(workload)
         await self._order(Order.RELOAD)
 
     async def connect(self, workload: str, incarnations: Iterable[str]) -> None:
         """Let the snapshot name exactly these outlets of a workload, and tell the gateway."""
-        others = {label for label in self._outlets if _workload_of(label) != workload}
-        outlets = frozenset(others.union(incarnations))
-        if outlets == self._outlets:
+        wanted = frozenset(incarnations)
+        if wanted == self.outlets(workload):
             return
+        outlets = {name: each for name, each in self._outlets.items() if name != workload}
+        if wanted:
+            outlets[workload] = wanted
         self._write(self._routes, outlets)
         self._outlets = outlets
         await self._order(Order.RELOAD)
 
+    def outlets(self, workload: str) -> frozenset[str]:
+        """Return the outlets of a workload in the snapshot."""
+        return self._outlets.get(workload, frozenset())
+
     def connected(self) -> set[str]:
         """Return the workloads with an outlet in the snapshot."""
-        return {_workload_of(label) for label in self._outlets}
+        return set(self._outlets)
 
     def routed(self) -> list[str]:
         """Return the workloads in the snapshot."""
@@ -107,8 +120,20 @@ class GatewayLink:
             self._writer = None
 
     def _heard(self, report: RouteReport) -> None:
-        self._reports[report.workload] = report
+        route = self._routes.get(report.workload)
+        if route is None or report.incarnation not in _named(route):
+            # It was about to be taken out when the gateway spoke of it.
+            return
+        self._reports.setdefault(report.workload, {})[report.incarnation] = _in_force(report, route)
         self._changed(report.workload)
+
+    def _forget_reports(self, workload: str) -> None:
+        """Forget what was said of incarnations that are named no more, and that one was quiet during a former hold."""
+        route = self._routes.get(workload)
+        said = self._reports.pop(workload, {})
+        kept = {label: _in_force(each, route) for label, each in said.items() if route and label in _named(route)}
+        if kept:
+            self._reports[workload] = kept
 
     async def _order(self, order: Order) -> bool:
         """Send an order, and tell whether it was written; a gateway that comes back reads the snapshot anyway."""
@@ -129,10 +154,33 @@ class GatewayLink:
             log.error("the routes are written anew: %s", error)
             return RouteSnapshot()
 
-    def _write(self, routes: Mapping[str, Route], outlets: Iterable[str]) -> None:
+    def _write(self, routes: Mapping[str, Route], outlets: Mapping[str, Iterable[str]]) -> None:
         ordered = tuple(routes[name] for name in sorted(routes))
-        snapshot = RouteSnapshot(routes=ordered, outlets=tuple(sorted(outlets)))
+        labels = sorted(label for each in outlets.values() for label in each)
+        snapshot = RouteSnapshot(routes=ordered, outlets=tuple(labels))
         write_atomically(self._directory / ROUTES_FILE, encode_document(snapshot))
+
+
+def _in_force(report: RouteReport, route: Route) -> RouteReport:
+    """Return a report without the quiet of a hold that is over: calls may be in flight again, and must not be cut."""
+    is_over = report.incarnation == route.incarnation and not route.hold
+    return msgspec.structs.replace(report, quiet=False) if is_over else report
+
+
+def _named(route: Route | None) -> tuple[str, ...]:
+    """Return the incarnations that a route names."""
+    if route is None:
+        return ()
+    candidate = (route.candidate.incarnation,) if route.candidate else ()
+    return (route.incarnation, *candidate, *route.retiring)
+
+
+def _by_workload(outlets: Iterable[str]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for label in outlets:
+        workload = _workload_of(label)
+        found[workload] = found.get(workload, frozenset()) | {label}
+    return found
 
 
 def _workload_of(incarnation: str) -> str:

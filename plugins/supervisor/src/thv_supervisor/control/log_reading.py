@@ -1,4 +1,4 @@
-"""Read the logs of a workload, whole, the last lines, or on and on."""
+"""Read the logs of a workload, whole, the last lines, or on and on; and delete those of workloads that are gone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from thv_core.model.workload import Workload
 from thv_core.spi.runtimes import Runtime
 from thv_supervisor.control.ground import Ground
 
-__all__ = ["proxy_log", "server_log"]
+__all__ = ["proxy_log", "prune_logs", "server_log"]
 
 PAUSE = 0.2
 CHUNK = 1 << 16
 OPEN_LIMIT = 30.0
+ROTATED = ".1"
 
 
 async def server_log(workload: Workload, ground: Ground, tail: int | None, follow: bool) -> Iterator[bytes]:
@@ -27,7 +28,9 @@ async def server_log(workload: Workload, ground: Ground, tail: int | None, follo
     """
     name = workload.config.runtime
     observed = ground.observatory.sees(name, workload.name) or ()
-    lives = sorted((each.deployment for each in observed), key=lambda each: each.generation)
+    begun = [each.deployment for each in observed if each.deployment.generation <= workload.generation]
+    # A later life is one that is being tried: it is no former one.
+    lives = sorted(begun, key=lambda each: each.generation)
     present = lives[-1] if lives else Deployment(workload=workload.name, generation=workload.generation)
 
     def opened() -> Iterator[bytes]:
@@ -50,8 +53,25 @@ def proxy_log(workload: Workload, ground: Ground, tail: int | None, follow: bool
     return _read(path, tail, exists if follow else None)
 
 
+def prune_logs(ground: Ground) -> list[str]:
+    """Delete the proxy logs of workloads that do not exist any more, and return their paths."""
+    known = {ground.kernel.paths.proxy_log(name).name for name in ground.store.names()}
+    kept = known | {f"{name}{ROTATED}" for name in known}
+    pruned: list[str] = []
+    for path in sorted(ground.kernel.paths.logs.iterdir()):
+        if path.name not in kept and path.name.removesuffix(ROTATED).endswith(".log") and path.is_file():
+            path.unlink(missing_ok=True)
+            pruned.append(str(path))
+    return pruned
+
+
 def _read(path: Path, tail: int | None, going_on: Callable[[], bool] | None) -> Iterator[bytes]:
-    path.touch(0o600)
+    """Yield a file, which may not be there yet, and whatever takes its place when it is rotated."""
+    while not path.exists():
+        if going_on is None or not going_on():
+            return
+        time.sleep(PAUSE)
+        yield b""
     with path.open("rb") as stream:
         if tail is not None:
             yield b"".join(deque(stream, maxlen=tail))

@@ -31,6 +31,7 @@ class Observatory:
         self._changed = changed
         self._seen: dict[str, dict[str, tuple[Observed, ...]] | None] = {}
         self._turns: dict[str, asyncio.Lock] = {}
+        self._complaints: dict[str, str] = {}
 
     def sees(self, runtime: str, workload: str) -> tuple[Observed, ...] | None:
         """Return what a runtime sees of a workload, or ``None`` when the runtime cannot be asked."""
@@ -53,9 +54,10 @@ class Observatory:
             try:
                 observed = await self._calls.run(f"runtime {runtime} observe", LIMIT, partial(self._observed, runtime))
             except ThvError as error:
-                log.warning("runtime %s cannot be observed: %s", runtime, error.message)
+                self._complain(runtime, error.message)
                 self._replace(runtime, None)
             else:
+                self._complaints.pop(runtime, None)
                 self._replace(runtime, _by_workload(observed))
 
     async def watch(self, runtimes: Callable[[], Iterable[str]], afterwards: Callable[[str], Awaitable[None]]) -> None:
@@ -76,6 +78,12 @@ class Observatory:
             await afterwards(runtime)
         except ThvError as error:
             log.warning("looking at runtime %s failed: %s", runtime, error.message)
+
+    def _complain(self, runtime: str, reason: str) -> None:
+        """Log why a runtime cannot be asked, once for as long as that lasts."""
+        if self._complaints.get(runtime) != reason:
+            self._complaints[runtime] = reason
+            log.warning("runtime %s cannot be observed: %s", runtime, reason)
 
     def _observed(self, runtime: str) -> Sequence[Observed]:
         return self._drivers.get(Runtime, runtime).observe()

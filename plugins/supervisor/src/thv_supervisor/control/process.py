@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from types import FrameType
 
 import uvicorn
 
@@ -18,10 +19,11 @@ from thv_core.loading.catalog import Catalog
 from thv_core.state.files import bind_unix, locked, write_atomically
 from thv_core.state.paths import Paths
 from thv_core.state.store import StateStore
-from thv_supervisor.control.api import application
+from thv_supervisor.control.api.application import control_api
 from thv_supervisor.control.driver_calls import DriverCalls
 from thv_supervisor.control.gateway_link import GatewayLink
 from thv_supervisor.control.ground import Ground, ShellValues
+from thv_supervisor.control.log_rotating import keep_small
 from thv_supervisor.control.network_link import NetworkLink
 from thv_supervisor.control.observing import Observatory
 from thv_supervisor.control.reconciler import Reconciler
@@ -49,6 +51,7 @@ def main(lifeline: int, handover: int | None = None) -> None:
     paths = Paths.from_environment(os.environ, sys.platform)
     try:
         kernel = compose(os.environ, sys.platform)
+        kernel.furnish()
         with locked(kernel.paths.control_lock, PREDECESSOR):
             asyncio.run(_serve(kernel, lifeline, receive(handover)))
     except ThvError as error:
@@ -66,21 +69,37 @@ async def _serve(kernel: Kernel, lifeline: int, handed: Handover) -> None:
     tasks = [
         asyncio.create_task(ground.link.follow(handed.renew_gateway), name="gateway link"),
         asyncio.create_task(ground.network.follow(), name="network link"),
+        asyncio.create_task(keep_small(kernel.paths.supervisor_log), name="log rotation"),
         asyncio.create_task(ground.observatory.watch(reconciler.runtimes, reconciler.end_strays), name="observatory"),
     ]
     for task in tasks:
         task.add_done_callback(_must_go_on)
     settlement = Settlement(installation(kernel.catalog), kernel, lifeline, ground.shell_values)
+    api = control_api(reconciler, settlement)
     config = uvicorn.Config(
-        application(reconciler, settlement),
+        api.application,
         lifespan="off",
+        ws="none",
         log_config=None,
+        log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=FAREWELL,
     )
-    await uvicorn.Server(config).serve(sockets=[bind_unix(kernel.paths.control_socket)])
+    await _Server(config, api.farewell).serve(sockets=[bind_unix(kernel.paths.control_socket)])
     for task in tasks:
         task.cancel()
+
+
+class _Server(uvicorn.Server):
+    """A server that tells those who have leased something when the process was asked to end."""
+
+    def __init__(self, config: uvicorn.Config, farewell: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._farewell = farewell
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._farewell()
+        super().handle_exit(sig, frame)
 
 
 def _must_go_on(task: asyncio.Task[None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from thv_core.errors import ThvError
 from thv_core.model.events import Progress
@@ -18,9 +18,13 @@ HISTORY = 200
 
 
 class Happenings:
-    """The story of one start, told from its beginning to every listener."""
+    """The story of one start or change, told from its beginning to every listener.
 
-    def __init__(self) -> None:
+    :param also: told each step, on the event loop.
+    """
+
+    def __init__(self, also: Callable[[Progress], None] = lambda progress: None) -> None:
+        self._also = also
         self._history: deque[Happening] = deque(maxlen=HISTORY)
         self._listeners: set[asyncio.Queue[Happening]] = set()
         self._loop = asyncio.get_running_loop()
@@ -32,6 +36,8 @@ class Happenings:
     def tell(self, happening: Happening) -> None:
         """Add to the story. Call it on the event loop."""
         self._history.append(happening)
+        if isinstance(happening, Progress):
+            self._also(happening)
         for queue in list(self._listeners):
             if queue.full():
                 self._listeners.discard(queue)

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 import msgspec
 
-from thv_core.errors import NotFound, StartFailed, ThvError, TimedOut
+from thv_core.errors import Conflict, NotFound, RolledBack, StartFailed, ThvError, TimedOut
 from thv_core.model.events import Progress
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Desired, Status
-from thv_core.model.workload import Workload, WorkloadView
+from thv_core.model.workload import SwapKind, SwapPhase, Workload, WorkloadView
 from thv_core.services.choosing_ports import choose_port
 from thv_core.services.describing import view
-from thv_core.services.transitions import to_remove, to_start, to_stop
-from thv_core.spi.runtimes import Observed, Runtime
+from thv_core.services.transitions import rolled_back, to_remove, to_start, to_stop
+from thv_core.spi.runtimes import Observed
 from thv_supervisor.control.admission import admit, ephemeral_start, is_free
+from thv_supervisor.control.adopting import clear_away, end_strays
 from thv_supervisor.control.ground import Ground
 from thv_supervisor.control.keeping import STOP_GRACE, Keeper
-from thv_supervisor.control.starting import rehearse
+from thv_supervisor.control.replacing import prepared, refuse_busy, refuse_changed, succeeded
+from thv_supervisor.control.starting import birth, rehearse
 
-__all__ = ["Reconciler"]
+__all__ = ["SETTLE_LIMIT", "Reconciler"]
 
 MOST_ABANDONED = 1000
-
-log = logging.getLogger(__name__)
+SETTLE_LIMIT = 60.0
+"""Seconds that the end of a server may take beyond its grace."""
 
 
 class Reconciler:
@@ -56,20 +56,16 @@ class Reconciler:
             keeper.wake()
 
     async def adopt(self) -> None:
-        """Keep every workload that the state remembers, and route to no other."""
-        known = self.ground.store.names()
-        for name in set(self.ground.link.routed()) - set(known):
-            await self.ground.link.publish(name, None)
-        for name in self.ground.link.connected() - set(known):
-            await self.ground.link.connect(name, ())
-        for name in known:
-            self._keep(name)
+        """Keep every workload that the state remembers, and clear away what belongs to none."""
+        known = {each.name: each.config.runtime for each in self.ground.store.all()}
+        await clear_away(self.ground, known)
+        for name, runtime in known.items():
+            self._keep(name).runtime = runtime
 
     def runtimes(self) -> set[str]:
         """Return the runtimes in use: of every workload, and the chosen one."""
-        return {workload.config.runtime for workload in self.ground.store.all()} | {
-            self.ground.kernel.configuration.runtime
-        }
+        kept = {keeper.runtime for keeper in self._keepers.values()}
+        return (kept | {self.ground.kernel.configuration.runtime}) - {""}
 
     async def look(self) -> None:
         """Make sure that every runtime was asked once, so that views tell what runs."""
@@ -88,30 +84,38 @@ class Reconciler:
         return self._view(self.ground.store.get(name))
 
     async def abandon(self, request_id: str) -> list[str]:
-        """Remove what a request has made, and refuse it if it is still being admitted; return the names."""
+        """Undo what a request has made, and refuse it if it is still being admitted.
+
+        :return: the names of the workloads that are removed by that; a workload that it was changing stays.
+        """
         self._abandoned.append(request_id)
-        names = [each.name for each in self.ground.store.all() if each.request_id == request_id]
-        for name in names:
-            await self.remove(name)
-        return names
+        mine = [each for each in self.ground.store.all() if request_id in _requests(each)]
+        for each in mine:
+            if each.request_id == request_id:
+                await self.remove(each.name)
+            else:
+                await self._withdraw(each)
+        return [each.name for each in mine if each.request_id == request_id]
 
     def knows(self, request: RunRequest) -> bool:
         """Tell whether a request was recorded already, and is only asked about again."""
         return self.ground.store.by_request(request.request_id) is not None
 
     async def submit(self, request: RunRequest) -> Keeper:
-        """Record what a request asks for and start it; the same request again is the same workload.
+        """Record what a request asks for and start it, or change what it replaces; the same request again is the same.
 
         :raises ThvError: when it cannot be meant, resolved or admitted; nothing is recorded then.
+        :raises Conflict: when the workload that it replaces is being changed, started or ended.
         """
         if (known := self._resubmitted(request)) is not None:
             return known
+        if request.replaces:
+            return await self._replace(request)
         admitted = await admit(request, self.ground)
         async with self._turn:
             if (known := self._resubmitted(request)) is not None:
                 return known
-            if request.request_id in self._abandoned:
-                raise StartFailed("the run was interrupted", hint="Nothing was left behind.")
+            self._refuse_abandoned(request)
             keeper = self._record(request, admitted.config)
         if admitted.resolved:
             keeper.happenings.tell(Progress(step="resolved", text=admitted.resolved, seconds=admitted.seconds))
@@ -121,9 +125,10 @@ class Reconciler:
         """Want a workload running, in a new life even if it runs.
 
         :raises NotFound: when there is none of that name.
+        :raises Conflict: when it is being removed.
         :raises ThvError: when it could not be started now; one that runs goes on then.
         """
-        await rehearse(self.ground.store.get(name), self.ground)
+        await rehearse(birth(self.ground.store.get(name), self.ground), self.ground)
         generation = self.ground.store.next_generation()
         return await self._change(name, lambda workload: to_start(workload, generation))
 
@@ -131,6 +136,7 @@ class Reconciler:
         """Want a workload stopped, with ``grace`` seconds to end by itself.
 
         :raises NotFound: when there is none of that name.
+        :raises Conflict: when it is being removed.
         """
         return await self._change(name, to_stop, grace)
 
@@ -152,12 +158,69 @@ class Reconciler:
                 raise TimedOut(f"{name} did not get there within {limit:g} s", hint=f"thv status {name}")
             await asyncio.sleep(0.02)
 
+    async def _replace(self, request: RunRequest) -> Keeper:
+        former = self.ground.store.get(request.replaces)
+        wanted = await prepared(request, former, self.ground)
+        async with self._turn:
+            if (known := self._resubmitted(request)) is not None:
+                return known
+            self._refuse_abandoned(request)
+            before = self.ground.store.get(request.replaces)
+            refuse_busy(before)
+            refuse_changed(before, former)
+            changed = succeeded(request, wanted.config, before, self.ground)
+            self.ground.store.replace(changed)
+        if changed.successor is None:
+            return self._settled(request, changed.name)
+        self.ground.shell_values.keep_change(changed.name, request.shell_values)
+        keeper = self._keep(changed.name)
+        keeper.happenings.restart()
+        for step in wanted.told:
+            keeper.happenings.tell(step)
+        keeper.retry_now()
+        if changed.status is not before.status:
+            await self.ground.announce(changed)
+        return keeper
+
+    def _settled(self, request: RunRequest, name: str) -> Keeper:
+        """Return a keeper that keeps nothing and tells that all is as it should be: there is nothing to wait for."""
+        if request.shell_values:
+            self.ground.shell_values.keep(name, {**self.ground.shell_values.of(name), **request.shell_values})
+        told = Keeper(name, self.ground)
+        told.happenings.tell(None)
+        return told
+
+    async def _withdraw(self, workload: Workload) -> None:
+        """Undo a change that its caller gave up; one that has ended its former life brings that back."""
+        successor = workload.successor
+        if successor is None or successor.rolling_back:
+            return
+        runs = successor.kind is SwapKind.BESIDE or successor.phase is not SwapPhase.STARTING
+        generation = self.ground.store.next_generation()
+        back = rolled_back(workload, "the change was interrupted", generation, runs=runs)
+        self.ground.store.replace(back)
+        self.ground.shell_values.forget_change(workload.name)
+        keeper = self._keep(workload.name)
+        if back.successor is None:
+            keeper.happenings.tell(_discarded(workload.name, "it was interrupted"))
+        keeper.wake()
+        if back.status is not workload.status:
+            await self.ground.announce(back)
+
+    def _refuse_abandoned(self, request: RunRequest) -> None:
+        if request.request_id in self._abandoned:
+            raise StartFailed("the run was interrupted", hint="Nothing was left behind.")
+
     def _resubmitted(self, request: RunRequest) -> Keeper | None:
         workload = self.ground.store.by_request(request.request_id)
         if workload is None:
             return None
-        self.ground.shell_values.keep(workload.name, request.shell_values)
         keeper = self._keep(workload.name)
+        if workload.successor is not None and workload.successor.request_id == request.request_id:
+            self.ground.shell_values.keep_change(workload.name, request.shell_values)
+            keeper.wake()
+            return keeper
+        self.ground.shell_values.keep(workload.name, request.shell_values)
         if workload.status is Status.RUNNING:
             keeper.happenings.tell(None)
         elif workload.desired is not Desired.RUNNING or workload.status in (Status.ERROR, Status.UNHEALTHY):
@@ -171,27 +234,32 @@ class Reconciler:
         # A name that there is already is refused by the store; its port is in use by nobody else.
         named = config.name in remembered
         port = config.port if named else choose_port(config.port, remembered, ephemeral_start(), is_free)
-        store.add(
-            Workload(
-                name=config.name,
-                config=msgspec.structs.replace(config, port=port),
-                request_id=request.request_id,
-                generation=store.next_generation(),
-                created_at=self.ground.clock(),
-            )
+        workload = Workload(
+            name=config.name,
+            config=msgspec.structs.replace(config, port=port),
+            request_id=request.request_id,
+            generation=store.next_generation(),
+            created_at=self.ground.clock(),
         )
+        store.add(workload)
+        self.ground.tell(workload)
         self.ground.shell_values.keep(config.name, request.shell_values)
         keeper = self._keep(config.name)
         if not config.port:
-            keeper.repick = lambda: choose_port(0, store.remembered_ports(), ephemeral_start(), is_free)
+            keeper.retrying.repick = lambda: choose_port(0, store.remembered_ports(), ephemeral_start(), is_free)
         return keeper
 
     async def _change(self, name: str, change: Callable[[Workload], Workload], grace: float | None = None) -> Keeper:
         before = self.ground.store.get(name)
+        if before.desired is Desired.REMOVED and change is not to_remove:
+            raise Conflict(f"{name} is being removed", hint="Wait for its end:  thv list --all")
         changed = change(before)
         self.ground.store.replace(changed)
         keeper = self._keep(name)
-        keeper.grace = STOP_GRACE if grace is None else grace
+        keeper.tended.give(STOP_GRACE if grace is None else grace)
+        if before.successor is not None:
+            self.ground.shell_values.forget_change(name)
+            keeper.happenings.tell(_discarded(name, f"it was to be {_WANTED[changed.desired]} meanwhile"))
         keeper.happenings.restart()
         if changed.desired is not Desired.RUNNING:
             keeper.happenings.tell(_over(changed))
@@ -216,16 +284,8 @@ class Reconciler:
             del self._keepers[keeper.name]
 
     async def end_strays(self, runtime: str) -> None:
-        """End what a runtime sees and no workload or job accounts for; each is recorded before it is deployed."""
-        known = {*self.ground.store.names(), *tuple(self.ground.jobs)}
-        for name in set(self.ground.observatory.workloads(runtime)) - known:
-            for each in self.ground.observatory.sees(runtime, name) or ():
-                log.warning("ending %s, which belongs to no workload", each.deployment.label)
-                driver = self.ground.kernel.drivers.get(Runtime, runtime)
-                try:
-                    await self.ground.calls.run(f"runtime {runtime} end", 70.0, partial(driver.remove, each.deployment))
-                except ThvError as error:
-                    log.warning("%s could not be ended: %s", each.deployment.label, error)
+        """End what a runtime sees and no workload or job accounts for."""
+        await end_strays(self.ground, runtime, self.ground.store.names())
 
     def _find(self, name: str) -> Workload | None:
         with contextlib.suppress(NotFound):
@@ -235,7 +295,9 @@ class Reconciler:
     def _view(self, workload: Workload) -> WorkloadView:
         observed = self.ground.observatory.sees(workload.config.runtime, workload.name) or ()
         mine = next((each for each in observed if each.deployment.generation == workload.generation), None)
-        return view(workload, mine and self._noted(mine), self.ground.link.report(workload.name))
+        return view(
+            workload, mine and self._noted(mine), self.ground.link.report(f"{workload.name}.{workload.generation}")
+        )
 
     def _noted(self, observed: Observed) -> Observed:
         """Return what a runtime sees with what the keeper knows of its network beside it."""
@@ -248,3 +310,16 @@ def _over(workload: Workload) -> ThvError:
     """Return what whoever waits for a start is told when there will be none."""
     fate = workload.reason or f"it was to be {workload.desired}"
     return StartFailed(f"{workload.name} does not start: {fate}", hint="thv list --all shows what there is.")
+
+
+def _discarded(name: str, why: str) -> ThvError:
+    """Return what whoever waits for a change is told when there will be none."""
+    return RolledBack(f"the change of {name} was discarded: {why}", hint=f"What it does now:  thv status {name}")
+
+
+def _requests(workload: Workload) -> tuple[str, ...]:
+    changing = (workload.successor.request_id,) if workload.successor else ()
+    return (workload.request_id, *changing)
+
+
+_WANTED = {Desired.RUNNING: "started anew", Desired.STOPPED: "stopped", Desired.REMOVED: "removed"}

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from thv_core.errors import ThvError
 from thv_core.model.workload import Workload
-from thv_core.services.reconciling import Situation, current
-from thv_core.spi.runtimes import Observed, ObservedState, Runtime
+from thv_core.services.reconciling import Situation, current, is_running, successor_life
+from thv_core.services.routing import outlets
+from thv_core.spi.runtimes import Observed, Runtime
 from thv_supervisor.control.connecting import connecting
 from thv_supervisor.control.ground import Ground
-from thv_supervisor.control.starting import outward_of
+from thv_supervisor.control.starting import birth, birth_of_successor, outward_of
 
 __all__ = ["Reconnection"]
 
@@ -41,22 +42,30 @@ class Reconnection:
         return f"the gateway refuses its network: {refusal}" if refusal else self._failure
 
     async def keep(self, situation: Situation) -> None:
-        """Let the snapshot name the running lives, close what belonged to others, and connect the current one again."""
-        workload = situation.workload
-        running = {each.deployment.label for each in situation.observed if each.state is ObservedState.RUNNING}
-        if _needs_outlet(workload):
-            await self._ground.link.connect(workload.name, running)
-            self._ground.network.forget(workload.name, but=running)
-        mine = current(situation)
-        if mine is None or not self._ground.network.lacks(mine.deployment.label):
+        """Let the snapshot name the running lives, close what belonged to others, and connect again who lost theirs."""
+        name = situation.workload.name
+        named = self._ground.link.outlets(name)
+        wanted = outlets(situation, named)
+        if wanted or named:
+            await self._ground.link.connect(name, wanted)
+            self._ground.network.forget(name, but=wanted)
+        lacking = [each for each in self._lives(situation) if self._ground.network.lacks(each.deployment.label)]
+        if not lacking:
             self._failures, self._due, self._failure = 0, 0.0, ""
-        elif mine.deployment.label in running and asyncio.get_running_loop().time() >= self._due:
-            await self._connect(workload, mine)
+        elif is_running(lacking[0]) and asyncio.get_running_loop().time() >= self._due:
+            await self._connect(situation.workload, lacking[0])
+
+    @staticmethod
+    def _lives(situation: Situation) -> list[Observed]:
+        """Return the lives of which the configuration is known: one that retires lost its calls with its sockets."""
+        return [each for each in (current(situation), successor_life(situation)) if each is not None]
 
     async def _connect(self, workload: Workload, mine: Observed) -> None:
         name = workload.config.runtime
+        is_next = mine.deployment.generation != workload.generation
+        born = birth_of_successor(workload, self._ground) if is_next else birth(workload, self._ground)
         try:
-            outward = await outward_of(workload, self._ground)
+            outward = await outward_of(born, self._ground)
 
             def again() -> None:
                 runtime = self._ground.kernel.drivers.get(Runtime, name)
@@ -76,7 +85,3 @@ class Reconnection:
         loop = asyncio.get_running_loop()
         self._due = loop.time() + pause
         loop.call_later(pause, self._wake)
-
-
-def _needs_outlet(workload: Workload) -> bool:
-    return workload.config.permission_profile.network.reaches_out or bool(workload.config.target_port)

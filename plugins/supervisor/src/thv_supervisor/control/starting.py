@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from thv_core.errors import ThvError
 from thv_core.model.entry import PackageRoot
 from thv_core.model.events import Progress
 from thv_core.model.plan import Deployment, DeploymentPlan, deployment_plan
+from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Desired
 from thv_core.model.workload import Workload
 from thv_core.services.assembling import package_of
 from thv_core.services.describing import isolation
 from thv_core.services.resolving_secrets import resolve_secrets
-from thv_core.spi.runtimes import Runtime
+from thv_core.services.swapping import succeeding
+from thv_core.spi.runtimes import ObservedState, Runtime
 from thv_core.spi.sources import Builder
 from thv_supervisor.control.connecting import connecting
 from thv_supervisor.control.ground import Ground
@@ -23,7 +26,7 @@ from thv_supervisor.control.progressing import Happenings
 from thv_supervisor.control.workshop import IsolatedWorkshop
 from thv_supervisor.network_variables import proxy_variables
 
-__all__ = ["last_lines", "outward_of", "rehearse", "start"]
+__all__ = ["Birth", "birth", "birth_of_successor", "last_lines", "outward_of", "rehearse", "start"]
 
 BUILD_LIMIT = 1200.0
 SECRETS_LIMIT = 30.0
@@ -32,15 +35,43 @@ DEPLOY_LIMIT = 90.0
 SHOWN_LINES = 20
 
 
-async def start(workload: Workload, ground: Ground, happenings: Happenings) -> None:
-    """Start the current life of ``workload``, telling each step.
+@dataclass(frozen=True)
+class Birth:
+    """One life to start: its configuration, its number, and the values from a shell that it may need."""
+
+    config: RunConfig
+    generation: int
+    shell: Mapping[str, str] = field(repr=False)
+
+    @property
+    def deployment(self) -> Deployment:
+        """Which life of which workload."""
+        return Deployment(workload=self.config.name, generation=self.generation)
+
+
+def birth(workload: Workload, ground: Ground) -> Birth:
+    """Return the birth of the current life of a workload."""
+    return Birth(workload.config, workload.generation, ground.shell_values.of(workload.name))
+
+
+def birth_of_successor(workload: Workload, ground: Ground) -> Birth:
+    """Return the birth of the life that is to take the place of the current one."""
+    following = succeeding(workload)
+    successor = workload.successor
+    comes_back = successor is not None and bool(successor.rolling_back)
+    values = ground.shell_values.of if comes_back else ground.shell_values.of_change
+    return Birth(following.config, following.generation, values(workload.name))
+
+
+async def start(born: Birth, ground: Ground, happenings: Happenings) -> None:
+    """Start a life, telling each step.
 
     :raises ThvError: when it cannot be started; nothing runs then.
     """
-    plan, outward = await _planned(workload, ground, happenings)
-    name = workload.config.runtime
+    plan, outward = await _planned(born, ground, happenings.report)
+    name = born.config.runtime
     if outward.is_needed:
-        await ground.link.connect(workload.name, [plan.deployment.label])
+        await ground.link.connect(born.config.name, {*_connected(born, ground), plan.deployment.label})
 
     def deploy() -> None:
         runtime = ground.kernel.drivers.get(Runtime, name)
@@ -48,36 +79,35 @@ async def start(workload: Workload, ground: Ground, happenings: Happenings) -> N
         with connecting(outward, ground.network.hand) as connect:
             runtime.prepare(plan, happenings.report)
             happenings.report(Progress(step="isolated", text=isolation(plan, name)))
-            if _still_wanted(workload, ground):
+            if _still_wanted(born, ground):
                 runtime.deploy(plan, connect)
 
     await ground.calls.run(f"runtime {name}", DEPLOY_LIMIT, deploy)
 
 
-async def rehearse(workload: Workload, ground: Ground) -> None:
+async def rehearse(born: Birth, ground: Ground, report: Callable[[Progress], None] = lambda progress: None) -> None:
     """Go through everything that a start needs before it ends what runs.
 
+    :param report: told each step, from any thread.
     :raises ThvError: what the start would have met.
     """
-    await _planned(workload, ground, Happenings())
+    await _planned(born, ground, report)
 
 
-async def outward_of(workload: Workload, ground: Ground) -> Outward:
-    """Return the connection that the current life of a workload needs.
+async def outward_of(born: Birth, ground: Ground) -> Outward:
+    """Return the connection that a life needs.
 
     :raises ThvError: when the egress cannot be had, or does not offer it.
     """
-    config, kernel = workload.config, ground.kernel
+    config, kernel = born.config, ground.kernel
     network = config.permission_profile.network
     egress = f"egress {kernel.configuration.egress}"
     plan = await ground.calls.run(egress, EGRESS_LIMIT, lambda: outlet_plan(network, config.target_port, kernel))
-    deployment = Deployment(workload=workload.name, generation=workload.generation)
-    return Outward(deployment, network, plan, proxy_variables(ground.environment))
+    return Outward(born.deployment, network, plan, proxy_variables(ground.environment))
 
 
-async def last_lines(workload: Workload, deployment: Deployment, ground: Ground) -> list[str]:
+async def last_lines(runtime_name: str, deployment: Deployment, ground: Ground) -> list[str]:
     """Return the last lines that a server wrote to its standard error."""
-    runtime_name = workload.config.runtime
 
     def read() -> bytes:
         runtime = ground.kernel.drivers.get(Runtime, runtime_name)
@@ -90,30 +120,37 @@ async def last_lines(workload: Workload, deployment: Deployment, ground: Ground)
     return text.decode("utf-8", "replace").splitlines()
 
 
-async def _planned(workload: Workload, ground: Ground, happenings: Happenings) -> tuple[DeploymentPlan, Outward]:
-    config = workload.config
-    shell = ground.shell_values.of(workload.name)
+def _connected(born: Birth, ground: Ground) -> set[str]:
+    """Return the lives of the same workload that run, and whose sockets the gateway has."""
+    observed = ground.observatory.sees(born.config.runtime, born.config.name) or ()
+    running = {each.deployment.label for each in observed if each.state is ObservedState.RUNNING}
+    return running & ground.link.outlets(born.config.name)
+
+
+async def _planned(born: Birth, ground: Ground, report: Callable[[Progress], None]) -> tuple[DeploymentPlan, Outward]:
+    config = born.config
     provider = ground.kernel.configuration.secrets.provider
     values = await ground.calls.run(
-        f"secrets {provider}", SECRETS_LIMIT, lambda: resolve_secrets(config, ground.kernel.secret_store, shell)
+        f"secrets {provider}", SECRETS_LIMIT, lambda: resolve_secrets(config, ground.kernel.secret_store, born.shell)
     )
-    outward = await outward_of(workload, ground)
+    outward = await outward_of(born, ground)
     builder = f"builder {package_of(config).scheme}"
-    root = await ground.calls.run(builder, BUILD_LIMIT, _building(workload, ground, happenings))
+    root = await ground.calls.run(builder, BUILD_LIMIT, _building(config, ground, report))
     trusted = certificates(ground.kernel, ground.environment)
-    return deployment_plan(config, workload.generation, root, values, trusted), outward
+    return deployment_plan(config, born.generation, root, values, trusted), outward
 
 
-def _building(workload: Workload, ground: Ground, happenings: Happenings) -> Callable[[], PackageRoot]:
-    package = package_of(workload.config)
-    workshop = IsolatedWorkshop(workload.config.runtime, ground, asyncio.get_running_loop())
+def _building(config: RunConfig, ground: Ground, report: Callable[[Progress], None]) -> Callable[[], PackageRoot]:
+    package = package_of(config)
+    workshop = IsolatedWorkshop(config.runtime, ground, asyncio.get_running_loop())
 
     def build() -> PackageRoot:
-        return ground.kernel.drivers.get(Builder, package.scheme).build(package, happenings.report, workshop)
+        return ground.kernel.drivers.get(Builder, package.scheme).build(package, report, workshop)
 
     return build
 
 
-def _still_wanted(workload: Workload, ground: Ground) -> bool:
-    now = ground.store.get(workload.name)
-    return now.desired is Desired.RUNNING and now.generation == workload.generation
+def _still_wanted(born: Birth, ground: Ground) -> bool:
+    now = ground.store.get(born.config.name)
+    wanted = now.generation if now.successor is None else now.successor.generation
+    return now.desired is Desired.RUNNING and wanted == born.generation

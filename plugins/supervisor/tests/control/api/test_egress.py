@@ -5,62 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import pytest
-from starlette.applications import Starlette
+from litestar.types import ASGIApp
 
 from thv_core.errors import StateUnusable
 from thv_core.model.egress import CallInFlight, EgressRecord, Verdict, Way
-from thv_core.model.network import OutletPlan
-from thv_core.model.profile import Network
-from thv_core.spi.egress import Egress, OpenOutlet, Outlet
+from thv_core.spi.egress import Egress
 from thv_supervisor.control import egress_reading
 from thv_supervisor.control.reconciler import Reconciler
 
 EGRESS = "/api/v1beta/egress"
 WORKLOADS = "/api/v1beta/workloads"
-
-
-class Ledger(Egress):
-    """Batches of records that a test writes down; following it yields an empty batch whenever nothing is new."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[EgressRecord]] = []
-        self.looks = 0
-        self.ended = False
-        self.damage: Exception | None = None
-
-    def plan(self, network: Network) -> OutletPlan:
-        raise NotImplementedError
-
-    def open(self, outlet: Outlet) -> OpenOutlet:
-        raise NotImplementedError
-
-    def records(self, *, workload: str = "", follow: bool = False) -> Iterator[Sequence[EgressRecord]]:
-        at = 0
-        try:
-            while follow or at < len(self.batches):
-                if at == len(self.batches):
-                    self.looks += 1
-                    yield []
-                    continue
-                at += 1
-                yield [each for each in self.batches[at - 1] if workload in ("", each.workload)]
-            if self.damage:
-                raise self.damage
-        finally:
-            self.ended = True
-
-
-@pytest.fixture
-def ledger(rig: Any, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    monkeypatch.setattr(egress_reading, "PAUSE", 0.005)
-    ledger = Ledger()
-    rig.drivers.handed[Egress, "names"] = ledger
-    return ledger
 
 
 def record(number: int, workload: str = "echo", **more: Any) -> EgressRecord:
@@ -83,7 +41,7 @@ def test_records_are_streamed_whole_with_the_group_of_their_workload(
     known = record(1, calls=(CallInFlight(method="tools/call", name="fetch", session="s"),), sent=5, address="1.2.3.4")
     ledger.batches = [[known, record(2, "removed")]]
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
         reply = await asked(app, "GET", EGRESS)
         assert reply.headers["content-type"].startswith("application/x-ndjson")
@@ -114,7 +72,7 @@ def test_what_is_wanted_is_chosen(
 ) -> None:
     ledger.batches = [[record(1), denied(2)], [record(3, "other")], [record(4), denied(5, "other")]]
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
         assert instants(await asked(app, "GET", f"{EGRESS}{query}")) == expected
 
@@ -124,7 +82,7 @@ def test_what_is_wanted_is_chosen(
 def test_an_unknown_workload_is_not_found_unless_it_left_records(play: Any, asked: Any, rig: Any, ledger: Any) -> None:
     ledger.batches = [[record(1, "removed")]]
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
         assert instants(await asked(app, "GET", f"{EGRESS}?workload=removed")) == [1]
         assert instants(await asked(app, "GET", f"{EGRESS}?workload=echo")) == []
@@ -141,7 +99,7 @@ def test_an_unknown_workload_is_not_found_unless_it_left_records(play: Any, aske
 
 @pytest.mark.parametrize("query", ["tail=x", "tail=-1", "tail=", "tail=1.5", "tail=%C2%B2"])
 def test_a_malformed_query_is_the_callers_mistake(play: Any, asked: Any, ledger: Any, query: str) -> None:
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         reply = await asked(app, "GET", f"{EGRESS}?{query}")
         assert (reply.status, reply.json()["code"]) == (400, "invalid-request")
 
@@ -151,7 +109,7 @@ def test_a_malformed_query_is_the_callers_mistake(play: Any, asked: Any, ledger:
 def test_an_egress_that_is_not_installed_is_the_answer(play: Any, asked: Any, rig: Any) -> None:
     del rig.drivers.handed[Egress, "names"]
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         for path in (EGRESS, f"{EGRESS}/report?by=host"):
             reply = await asked(app, "GET", path)
             assert (reply.status, reply.json()["code"]) == (500, "plugin-not-found")
@@ -163,7 +121,7 @@ def test_damage_that_is_met_on_the_way_ends_the_stream_with_its_error(play: Any,
     ledger.batches = [[record(1)], [record(2)]]
     ledger.damage = StateUnusable("the record is damaged")
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         *records, last = (await asked(app, "GET", EGRESS)).lines()
         assert [each["at"] for each in records] == [1, 2]
         assert last["error"]["code"] == "state-unusable"
@@ -191,7 +149,7 @@ class Follower:
     async def send(self, message: dict[str, Any]) -> None:
         self.body += message.get("body", b"")
 
-    def follow(self, app: Starlette, query: str) -> asyncio.Task[None]:
+    def follow(self, app: ASGIApp, query: str) -> asyncio.Task[None]:
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -217,7 +175,7 @@ def test_what_is_to_come_is_streamed_as_it_comes_until_the_caller_hangs_up(
 ) -> None:
     ledger.batches = [[record(1)], [record(2)]]
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         follower = Follower()
         following = follower.follow(app, query)
         await rig.until(lambda: ledger.looks > 1)
@@ -238,7 +196,7 @@ def test_nobody_looks_at_a_quiet_log_without_a_pause(
     sleep = time.sleep
     monkeypatch.setattr(egress_reading.time, "sleep", lambda seconds: (pauses.append(seconds), sleep(0.001)))
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         follower = Follower()
         following = follower.follow(app, "follow=true")
         await rig.until(lambda: ledger.looks > 3)
@@ -268,7 +226,7 @@ def test_a_report_sums_up_by_what_is_asked(
 ) -> None:
     ledger.batches = [[record(1), denied(2)], [record(3), record(4, "removed", host="b.example")]]
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
         report = (await asked(app, "GET", f"{EGRESS}/report{query}")).json()
         assert report["by"] == by
@@ -279,7 +237,7 @@ def test_a_report_sums_up_by_what_is_asked(
 
 @pytest.mark.parametrize("by", ["", "day", "WORKLOAD"])
 def test_a_report_by_something_else_is_refused_with_what_there_is(play: Any, asked: Any, ledger: Any, by: str) -> None:
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         reply = await asked(app, "GET", f"{EGRESS}/report?by={by}")
         assert (reply.status, reply.json()["message"]) == (400, f"by={by} is not one of workload, group, host")
 

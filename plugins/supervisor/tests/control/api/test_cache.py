@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from starlette.applications import Starlette
+from litestar.types import ASGIApp
 
 from thv_core.errors import PreparationFailed, ThvError
 from thv_core.model.entry import PackageRoot, PackageSpec, PreparedPackage
@@ -75,7 +75,7 @@ def left(shelves: dict[str, Shelf]) -> list[str]:
 def test_what_is_prepared_is_listed_with_the_workloads_that_use_it(
     play: Any, asked: Any, rig: Any, shelves: dict[str, Shelf]
 ) -> None:
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
         await rig.run(control, rig.request(request_id="two", name="b"))
         found = (await asked(app, "GET", CACHE)).json()
@@ -99,7 +99,7 @@ def test_what_is_prepared_is_listed_with_the_workloads_that_use_it(
 def test_what_no_workload_uses_is_removed_and_what_that_freed_is_told(
     play: Any, asked: Any, rig: Any, shelves: dict[str, Shelf]
 ) -> None:
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
         done = (await asked(app, "DELETE", CACHE)).json()
         assert [each["reference"] for each in done["removed"]] == ["fake://echo@1.0.0", "other://x@1"]
@@ -114,12 +114,12 @@ def test_a_stopped_workload_still_uses_its_package_and_a_removed_one_does_not(
 ) -> None:
     one = "/api/v1beta/workloads/echo"
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
-        await asked(app, "POST", f"{one}/stop?timeout=0")
+        await asked(app, "POST", f"{one}/stop?timeout=0&wait=true")
         await asked(app, "DELETE", CACHE)
         assert left(shelves) == [ECHO]
-        await asked(app, "DELETE", one)
+        await asked(app, "DELETE", f"{one}?wait=true")
         await asked(app, "DELETE", CACHE)
         assert left(shelves) == []
 
@@ -139,7 +139,7 @@ def test_a_stopped_workload_still_uses_its_package_and_a_removed_one_does_not(
 def test_an_age_spares_what_was_used_since(
     play: Any, asked: Any, rig: Any, shelves: dict[str, Shelf], query: str, kept: list[str]
 ) -> None:
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
         await asked(app, "DELETE", f"{CACHE}{query}")
         assert left(shelves) == sorted(kept)
@@ -149,7 +149,7 @@ def test_an_age_spares_what_was_used_since(
 
 @pytest.mark.parametrize("text", ["x", "", "-1", "nan", "inf", "1e9"])
 def test_an_age_that_is_none_removes_nothing(play: Any, asked: Any, shelves: dict[str, Shelf], text: str) -> None:
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         before = left(shelves)
         reply = await asked(app, "DELETE", f"{CACHE}?older_than={text}")
         assert (reply.status, reply.json()["code"]) == (400, "invalid-request")
@@ -161,7 +161,7 @@ def test_an_age_that_is_none_removes_nothing(play: Any, asked: Any, shelves: dic
 def test_a_builder_that_is_broken_and_a_package_that_is_stuck_keep_no_other(
     play: Any, asked: Any, rig: Any, shelves: dict[str, Shelf]
 ) -> None:
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         shelves["other"].broken = PreparationFailed("it is damaged")
         shelves["fake"].stuck.add("fake://echo@1.0.0")
         found = (await asked(app, "GET", CACHE)).json()
@@ -188,7 +188,7 @@ def test_however_a_package_is_spelled_the_one_in_use_is_spared(
     shelves["fake"].packages = [package(each) for each in prepared]
     shelves["other"].packages = []
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
         await asked(app, "DELETE", CACHE)
         assert left(shelves) == kept
@@ -203,10 +203,10 @@ def test_a_root_that_two_references_share_stays_while_one_is_in_use_and_is_freed
     shelves["fake"].packages = [package(ECHO, size=1000), shared]
     shelves["other"].packages = []
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         await rig.run(control)
         assert (await asked(app, "DELETE", CACHE)).json()["removed"] == []
-        await asked(app, "DELETE", "/api/v1beta/workloads/echo")
+        await asked(app, "DELETE", "/api/v1beta/workloads/echo?wait=true")
         done = (await asked(app, "DELETE", CACHE)).json()
         assert (len(done["removed"]), done["freed"], left(shelves)) == (2, 1000, [])
 
@@ -224,7 +224,7 @@ def test_no_workload_begins_to_use_a_package_while_it_is_removed(
 
     shelves["fake"].discarding = slowly
 
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         pruning = asyncio.create_task(asked(app, "DELETE", CACHE))
         await rig.until(begun.is_set)
         starting = asyncio.create_task(control.submit(rig.request()))
@@ -241,7 +241,7 @@ def test_no_workload_begins_to_use_a_package_while_it_is_removed(
 def test_a_package_that_came_into_use_since_the_look_is_spared(
     play: Any, asked: Any, rig: Any, shelves: dict[str, Shelf]
 ) -> None:
-    async def story(app: Starlette, control: Reconciler) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
         loop = asyncio.get_running_loop()
         looked = shelves["other"].prepared
 

@@ -1,0 +1,138 @@
+"""Between ToolHive's ``createRequest`` and our configuration. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import msgspec
+
+from thv_core.errors import InvalidRequest
+from thv_core.model.request import RunRequest
+from thv_core.model.run_config import RunConfig
+from thv_core.model.secret_reference import SHELL_PREFIX
+from thv_core.services.assembling import same_package
+from thv_supervisor.control.api.requests import CreateRequest, SecretParameter
+
+__all__ = ["as_create_request", "as_run_request", "kept"]
+
+STREAMABLE = "streamable-http"
+
+_ABSENT = {
+    "url": "remote servers",
+    "registry": "a catalog of servers",
+    "server": "a catalog of servers",
+    "allow_docker_gateway": "the gateway of Docker",
+    "trust_proxy_headers": "headers of another proxy",
+    "authz_config": "authorization policies",
+    "oidc": "OIDC",
+    "tools": "a list of allowed tools",
+    "tools_override": "renamed tools",
+    "oauth_config": "OAuth toward remote servers",
+    "headers": "remote servers",
+    "header_forward": "forwarded headers",
+    "runtime_config": "build settings",
+}
+"""The fields whose feature this version does not have, and what it is."""
+
+
+def as_run_request(asked: CreateRequest, present: Sequence[str] = ()) -> RunRequest:
+    """Return what a caller asks for as a request to run a server.
+
+    :param present: the secrets that it has already, which may stay wherever their values came from.
+    :raises InvalidRequest: naming the first field that asks for what this version does not do.
+    """
+    _refuse_absent(asked)
+    return RunRequest(
+        request_id=str(uuid.uuid4()),
+        server=asked.image,
+        name=asked.name,
+        group=asked.group,
+        host=asked.host,
+        transport=asked.transport,
+        proxy_port=asked.proxy_port,
+        target_port=asked.target_port,
+        cmd_args=asked.cmd_arguments or (),
+        env_vars=asked.env_vars or {},
+        secrets=tuple(_references(asked.secrets or (), present)),
+        volumes=asked.volumes or (),
+        permission_profile=asked.permission_profile,
+    )
+
+
+def as_create_request(config: RunConfig) -> CreateRequest:
+    """Return a configuration in the shape in which it is created."""
+    return CreateRequest(
+        name=config.name,
+        image=config.image,
+        host=config.host,
+        transport=config.transport,
+        proxy_mode=STREAMABLE,
+        proxy_port=config.port,
+        target_port=config.target_port,
+        cmd_arguments=config.cmd_args,
+        env_vars=config.env_vars,
+        secrets=tuple(SecretParameter(name=each.name, target=each.target) for each in config.secret_references),
+        volumes=config.volumes,
+        permission_profile=config.permission_profile,
+        network_isolation=True,
+        group=config.group,
+    )
+
+
+def kept(edited: RunConfig, current: RunConfig, asked: CreateRequest) -> RunConfig:
+    """Return an edited configuration with everything of the current one that an edit has no field for.
+
+    That its install scripts may run was allowed to one package, and not to whichever takes its place.
+    """
+    same_profile = edited.permission_profile == current.permission_profile
+    return msgspec.structs.replace(
+        edited,
+        port=asked.proxy_port or current.port,
+        group=asked.group or current.group,
+        runtime=current.runtime,
+        container_labels=current.container_labels,
+        allow_scripts=current.allow_scripts and same_package(edited.image, current.image),
+        additional_middleware_configs=current.additional_middleware_configs,
+        permission_profile_name_or_path=current.permission_profile_name_or_path if same_profile else "",
+    )
+
+
+def _refuse_absent(asked: CreateRequest) -> None:
+    for field, feature in _ABSENT.items():
+        if not _says_nothing(getattr(asked, field)):
+            raise InvalidRequest(f"{field}: this version does not have {feature}", hint=f"Leave {field} out.")
+    if asked.proxy_mode not in ("", STREAMABLE):
+        raise InvalidRequest(
+            f"proxy_mode {asked.proxy_mode!r} is not offered", hint=f"Leave it out, or write {STREAMABLE}."
+        )
+    if asked.network_isolation is False:
+        raise InvalidRequest(
+            "network_isolation: every server is isolated, and none can do without",
+            hint="Say in permission_profile.network.outbound what it may reach.",
+        )
+    if not asked.image:
+        raise InvalidRequest(
+            "image: say which server to run", hint="Write uvx://PACKAGE, such as uvx://mcp-server-time."
+        )
+
+
+def _says_nothing(value: object) -> bool:
+    """Tell whether a value is what a form leaves behind that nobody filled in."""
+    if isinstance(value, dict):
+        return all(map(_says_nothing, cast("dict[str, object]", value).values()))
+    if isinstance(value, list | tuple):
+        return all(map(_says_nothing, cast("tuple[object, ...]", value)))
+    return not value
+
+
+def _references(secrets: Iterable[SecretParameter], present: Sequence[str]) -> Iterable[str]:
+    for each in secrets:
+        reference = f"{each.name},target={each.target}"
+        if each.name.startswith(SHELL_PREFIX) and reference not in present:
+            raise InvalidRequest(
+                f"secrets: {each.name} would come from a shell, and there is none behind this request",
+                hint="Put it into the secret store, and give the name that it has there.",
+            )
+        yield reference
