@@ -157,3 +157,19 @@ def test_breaking_off_ends_the_line_of_a_terminal(streams: Build, terminal: bool
     it = streams(terminal)
     it.console.break_off()
     assert it.stderr.getvalue() == shown
+
+
+def test_debug_messages_are_lines_of_json_when_logs_shall_be_structured(streams: Build) -> None:
+    it = streams(UNSTRUCTURED_LOGS="false")
+    it.console.speak_up()
+    try:
+        logging.getLogger("x").debug("fine: %s", 1)
+        try:
+            raise ValueError("odd")
+        except ValueError:
+            logging.getLogger("x").exception("bad")
+    finally:
+        logging.basicConfig(level=logging.WARNING, handlers=[logging.NullHandler()], force=True)
+    first, second = map(json.loads, it.stderr.getvalue().splitlines())
+    assert (first["level"], first["logger"], first["msg"]) == ("DEBUG", "x", "fine: 1")
+    assert second["error"].splitlines()[-1] == "ValueError: odd"

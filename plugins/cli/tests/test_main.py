@@ -105,6 +105,25 @@ def test_a_mistake_on_the_command_line_is_explained_with_exit_code_2(
     assert done.stderr.endswith(error)
 
 
+def test_a_flag_that_people_know_from_elsewhere_is_said_to_come_with_its_feature(machine: Any) -> None:
+    done = machine.thv("run", "--tools", "a", "uvx://x")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: no such option '--tools'\n"
+        "  It comes with tool filters, which this version does not have      thv run --help\n"
+    )
+    assert "Did you mean --name?" in machine.thv("run", "--nmae", "x").stderr
+
+
+def test_an_option_that_is_like_another_in_its_dashes_alone_is_not_taken_for_it(machine: Any) -> None:
+    assert "Did you mean" not in machine.thv("run", "--runtime", "x").stderr
+
+
+def test_the_command_to_ask_for_help_is_one_that_exists_even_below_a_group_with_an_argument(machine: Any) -> None:
+    done = machine.thv("proxy", "stdio", "--nope")
+    assert done.stderr == "error: no such option '--nope'\n  thv proxy stdio --help\n"
+
+
 def test_a_misspelt_subcommand_gets_the_nearest(machine: Any) -> None:
     done = machine.thv("plugins", "lst")
     assert done.returncode == 2

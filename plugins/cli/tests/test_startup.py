@@ -32,7 +32,7 @@ WHOLE = ("click", "thv_cli")
 
 FORBIDDEN = {
     *("asyncio", "concurrent.futures", "email", "hashlib", "http.client", "importlib.metadata", "json", "logging"),
-    *("mcp", "msgspec", "multiprocessing", "packaging", "pluggy", "ruamel", "sqlite3", "ssl", "starlette"),
+    *("mcp", "msgspec", "multiprocessing", "packaging", "pluggy", "ruamel", "sqlite3", "ssl", "litestar"),
     *("stevedore", "subprocess", "thv_core.kernel", "thv_core.model", "thv_core.spi", "unittest", "uvicorn"),
 }
 """Modules that are slow, from the standard library or not."""

@@ -113,7 +113,7 @@ def control(paths: Paths) -> Iterator[ScriptedControl]:
 def launches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Paths, bool]]:
     """Nothing is started; what would have been, and whether with insistence, is remembered."""
     launched: list[tuple[Paths, bool]] = []
-    monkeypatch.setattr(client_module, "launch", lambda asked, insist=False: launched.append((asked, insist)))
+    monkeypatch.setattr(client_module, "launch", lambda asked, insist, message: launched.append((asked, insist)))
     return launched
 
 
@@ -123,7 +123,7 @@ def launching(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     started: list[ScriptedControl] = []
 
     def will(*answers: Answer) -> None:
-        def launch(asked: Paths, insist: bool = False) -> None:
+        def launch(asked: Paths, insist: bool, message: object) -> None:
             assert asked == paths
             if not started:
                 started.append(ScriptedControl(paths))
@@ -294,7 +294,7 @@ def test_why_control_cannot_start_is_told_instead_of_waiting(
     monkeypatch.setattr(client_module, "BRISK", 0.05)
     reason = SettingsError("no such plugin", evidence=["line"], hint="install it")
 
-    def launch(asked: Paths, insist: bool = False) -> None:
+    def launch(asked: Paths, insist: bool, message: object) -> None:
         asked.control_error.write_text(json.dumps(reason.document()))
 
     monkeypatch.setattr(client_module, "launch", launch)
@@ -421,3 +421,53 @@ def test_a_stream_that_is_refused_is_an_error(control: ScriptedControl, client: 
     control.will(refusal(NotFound("no such"), 404))
     with pytest.raises(NotFound, match="no such"):
         list(client.documents("/x"))
+
+
+# What a request says of itself ---------------------------------------------------------------------------------------
+
+
+def test_a_call_may_have_a_body(control: ScriptedControl, client: ControlClient) -> None:
+    control.will(reply(201, {"name": "team"}))
+    assert client.call("POST", "/x", body={"name": "team"}) == {"name": "team"}
+    ((_, _, headers, body),) = control.requests
+    assert (headers["content-type"], json.loads(body)) == ("application/json", {"name": "team"})
+    assert "accept" not in headers or "ndjson" not in headers["accept"]
+
+
+def test_a_story_is_asked_for_in_lines(control: ScriptedControl, client: ControlClient) -> None:
+    control.will(story({"ready": 1}))
+    list(client.story("POST", "/x"))
+    ((_, _, headers, body),) = control.requests
+    assert (headers["accept"], body) == ("application/x-ndjson", b"")
+
+
+def test_a_lease_is_told_until_it_is_cut_and_is_judged_only_when_that_is_asked(
+    control: ScriptedControl, client: ControlClient
+) -> None:
+    control.will(story({"listening": 1}, {}, end=False))
+    assert list(client.lease("/x", {"port": 1}, 5.0, judged=True)) == [{"listening": 1}, {}]
+    assert list(client.lease("/x", {"port": 1}, 5.0, judged=False)) == [{"listening": 1}, {}]
+    first, second = (headers for _, _, headers, _ in control.requests)
+    assert "x-thv-installation" in first
+    assert "x-thv-installation" not in second
+
+
+def test_a_lease_that_is_silent_for_too_long_is_taken_for_cut(control: ScriptedControl, client: ControlClient) -> None:
+    def silent(connection: socket.socket) -> None:
+        story({"listening": 1}, end=False)(connection)
+        connection.recv(1)
+
+    control.will(silent)
+    assert list(client.lease("/x", {}, 0.2, judged=True)) == [{"listening": 1}]
+
+
+def test_a_lease_that_is_never_granted_is_an_error(control: ScriptedControl, client: ControlClient) -> None:
+    control.will(lambda connection: connection.recv(1) and None)
+    with pytest.raises(Unavailable, match="did not answer within"):
+        list(client.lease("/x", {}, 0.2, judged=True))
+
+
+def test_a_lease_that_is_refused_is_an_error(control: ScriptedControl, client: ControlClient) -> None:
+    control.will(refusal(AlreadyExists("there is one"), 409))
+    with pytest.raises(AlreadyExists):
+        list(client.lease("/x", {}, 5.0, judged=True))

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from thv_core.state.paths import Paths
+from thv_supervisor import init_systems
 from thv_supervisor.launching import command, is_supervised, launch, prepare
+from thv_supervisor.units import Boot, systemd_unit
 from thv_testkit.waiting import eventually
 
 LIMIT = 30.0
@@ -93,6 +95,18 @@ def test_to_look_for_a_supervisor_takes_nothing_from_it(paths: Paths) -> None:
     assert not is_supervised(paths)
 
 
+def test_somebody_else_who_looks_is_no_supervisor(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = fcntl.flock
+
+    def and_look_too(descriptor: int, operation: int) -> None:
+        taken(descriptor, operation)
+        monkeypatch.setattr(fcntl, "flock", taken)
+        assert not is_supervised(paths)
+
+    monkeypatch.setattr(fcntl, "flock", and_look_too)
+    assert not is_supervised(paths)
+
+
 @pytest.mark.parametrize(("insist", "named"), [(False, "/other/python"), (True, sys.executable)])
 def test_a_caller_that_insists_names_its_python_to_the_supervisor_that_is_there(
     facts: Any, paths: Paths, insist: bool, named: str
@@ -133,3 +147,83 @@ def test_what_is_needed_is_made_in_private_and_the_link_is_renewed(environment: 
     paths.interpreter.symlink_to("/gone/python")
     prepare(paths)
     assert str(paths.interpreter.readlink()) == sys.executable
+
+
+# With a service -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a systemctl on the path that notes its arguments and ends with the code in ``code``; return its folder."""
+    folder = tmp_path / "systemd"
+    folder.mkdir()
+    program = folder / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {folder}/said\necho no bus\nexit $(cat {folder}/code)\n')
+    program.chmod(0o755)
+    (folder / "code").write_text("0")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def unit(tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Install a unit that serves the state directory, for whoever runs this test."""
+    file = tmp_path / "units" / "thv.service"
+    file.parent.mkdir()
+    file.write_text(systemd_unit(Boot(command=("/old/python", *command(paths)[1:]), log="/log")))
+    monkeypatch.setattr(init_systems, "SYSTEM_UNITS", file.parent)
+    if os.geteuid():
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        (tmp_path / "config" / "systemd").mkdir(parents=True)
+        (tmp_path / "config" / "systemd" / "user").symlink_to(file.parent)
+    return file
+
+
+def test_with_a_unit_installed_it_is_started_and_nothing_else(
+    facts: Any, paths: Paths, unit: Path, systemctl: Path
+) -> None:
+    launch(paths)
+    assert (systemctl / "said").read_text().split()[-2:] == ["start", "thv.service"]
+    assert facts() == []
+    assert not paths.supervisor_log.exists()
+    assert str(paths.interpreter.readlink()) == sys.executable
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_unit_that_does_not_start_is_told_of_and_the_processes_start_without_it(
+    facts: Any, paths: Paths, unit: Path, systemctl: Path
+) -> None:
+    (systemctl / "code").write_text("1")
+    said: list[str] = []
+    launch(paths, message=said.append)
+    eventually(facts, LIMIT)
+    (line,) = said
+    assert "systemd does not start the service of thv (no bus)" in line
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_unit_whose_processes_do_not_last_is_passed_over_by_whoever_insists(
+    facts: Any, paths: Paths, unit: Path, systemctl: Path
+) -> None:
+    said: list[str] = []
+    launch(paths, insist=True, message=said.append)
+    eventually(facts, LIMIT)
+    assert not (systemctl / "said").exists()
+    assert "what it starts does not last" in said[0]
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_unit_of_another_state_directory_is_left_alone(facts: Any, paths: Paths, unit: Path, systemctl: Path) -> None:
+    unit.write_text(unit.read_text().replace(str(paths.state), "/another/state"))
+    launch(paths)
+    eventually(facts, LIMIT)
+    assert not (systemctl / "said").exists()
+
+
+def test_a_supervisor_that_runs_without_the_unit_stays_the_only_one(
+    facts: Any, paths: Paths, unit: Path, systemctl: Path
+) -> None:
+    with supervised(paths):
+        launch(paths)
+    assert not (systemctl / "said").exists()
+    assert facts() == []

@@ -236,7 +236,15 @@ def test_a_server_that_hangs_before_or_in_its_answer_times_out(scripted: Any) ->
         handler.end_headers()
         before(handler, message)
 
-    for later in (before, inside):
+    def lively(handler: Scripted, message: dict[str, Any]) -> None:
+        handler.send_response(200)
+        handler.send_header("content-type", "text/event-stream")
+        handler.end_headers()
+        while not release.wait(0.05):
+            handler.wfile.write(b": keep-alive\r\n\r\n")
+        handler.close_connection = True
+
+    for later in (before, inside, lively):
         url, _ = scripted(initialized_then(later))
         client = McpClient(url, 0.3)
         with pytest.raises(TimedOut, match="did not answer in time"), client:
@@ -292,3 +300,27 @@ def test_a_session_is_ended_only_when_nothing_failed(scripted: Any) -> None:
     with pytest.raises(ZeroDivisionError), McpClient(url, WITHIN):
         raise ZeroDivisionError
     assert seen[3:] == opening
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_list_that_a_server_does_not_know_is_empty(scripted: Any, status: int) -> None:
+    def later(handler: Scripted, message: dict[str, Any]) -> None:
+        error = {"code": -32601, "message": "Method not found"}
+        body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode()
+        handler.answer(status, body)
+
+    url, _ = scripted(initialized_then(later))
+    with McpClient(url, WITHIN) as client:
+        assert client.offered("prompts/list", "prompts") == []
+        with pytest.raises(ThvError, match="the server refused prompts/list: Method not found"):
+            client.pages("prompts/list", "prompts")
+
+
+def test_a_list_that_a_server_refuses_is_an_error(scripted: Any) -> None:
+    def later(handler: Scripted, message: dict[str, Any]) -> None:
+        error = {"code": -32603, "message": "it broke"}
+        handler.answer(200, json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode())
+
+    url, _ = scripted(initialized_then(later))
+    with McpClient(url, WITHIN) as client, pytest.raises(ThvError, match="it broke"):
+        client.offered("prompts/list", "prompts")

@@ -28,12 +28,40 @@ NOTHING: dict[str, Any] = {
     "allow_write": (),
     "allow_socket": False,
     "allow_scripts": False,
+    "image": "",
+    "group": "default",
+    "labels": (),
+    "host": "127.0.0.1",
+    "env_file": "",
+    "env_file_dir": "",
+    "proxy_mode": "streamable-http",
+    "isolate_network": True,
+    "drop_unsupported": False,
 }
+
+
+MESSAGES: list[str] = []
+"""What the last request said to its user."""
+
+
+class RecordingConsole:
+    """Where a command runs, and what it says."""
+
+    def __init__(self, environment: dict[str, str], directory: Path) -> None:
+        self.environment = environment
+        self.directory = directory
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
 
 def request(directory: Path, environment: dict[str, str] | None = None, **flags: Any) -> dict[str, Any]:
     """Return the request as control receives it."""
-    made = request_from(NOTHING | {"server": "uvx://a"} | flags, environment or {}, directory)
+    said = RecordingConsole(environment or {}, directory)
+    given = [name for name, value in flags.items() if value != NOTHING[name]]
+    made = request_from(NOTHING | {"server": "uvx://a"} | flags, given, said)
+    MESSAGES[:] = said.messages
     received: dict[str, Any] = json.loads(json.dumps(made))
     return received
 
@@ -53,12 +81,19 @@ def test_each_flag_has_its_place(tmp_path: Path) -> None:
         allow_write=("/w:/x",),
         allow_socket=True,
         allow_scripts=True,
+        group="team",
+        labels=("a=1", "b.example/c="),
+        host="::1",
     )
     assert made | {"request_id": ""} == {
         "request_id": "",
         "server": "uvx://a",
         "run_config": None,
         "name": "n",
+        "group": "team",
+        "labels": {"a": "1", "b.example/c": ""},
+        "host": "::1",
+        "replaces": "",
         "transport": "stdio",
         "proxy_port": 5,
         "cmd_args": ["--x", "1"],
@@ -230,6 +265,12 @@ def test_a_config_is_read_and_may_get_another_name(tmp_path: Path) -> None:
         ("allow_write", ("/tmp",), "--allow-write"),
         ("allow_socket", True, "--allow-socket"),
         ("allow_scripts", True, "--allow-scripts"),
+        ("image", "uvx://b", "--image"),
+        ("group", "team", "--group"),
+        ("labels", ("a=1",), "--label"),
+        ("host", "::1", "--host"),
+        ("env_file", "a.env", "--env-file"),
+        ("env_file_dir", "env", "--env-file-dir"),
     ],
 )
 def test_a_config_and_a_flag_that_it_would_silence_exclude_each_other(
@@ -244,6 +285,20 @@ def test_a_config_that_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
         request(tmp_path, server="", config_file="x.json")
     with pytest.raises(InvalidDocument, match=r"c\.json: imag is not a known key"):
         request(tmp_path, server="", config_file=config(tmp_path, imag="x"))
+
+
+def test_an_export_of_toolhive_is_read_and_what_it_cannot_have_is_listed_or_left_out(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(
+        json.dumps(
+            {"schema_version": "v0.1.0", "name": "a", "image": "uvx://a@1", "debug": True, "tools_filter": ["x"]}
+        )
+    )
+    with pytest.raises(InvalidDocument) as refused:
+        request(tmp_path, server="", config_file="t.json")
+    assert "tools_filter" in str(refused.value)
+    made = request(tmp_path, server="", config_file="t.json", drop_unsupported=True)
+    assert (made["run_config"]["name"], made["group"], made["host"]) == ("a", "", "")
+    assert "tools_filter" in " ".join(MESSAGES)
 
 
 def test_the_secrets_of_a_config_are_taken_from_the_shell_too(tmp_path: Path) -> None:
@@ -300,5 +355,33 @@ def test_the_fallback_has_a_switch_that_leaves_the_shell_alone(tmp_path: Path, s
 
 @pytest.mark.parametrize("text", ["a", "a,target=", "a,target=1x", ",target=A"])
 def test_a_malformed_reference_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(InvalidRequest, match="is not a secret reference"):
+    with pytest.raises(InvalidRequest, match="is not NAME,target=VARIABLE") as refused:
         request(tmp_path, secrets=(text,))
+    assert "GITHUB_TOKEN=env:GITHUB_TOKEN" in refused.value.hint
+
+
+def test_a_variable_of_the_shell_has_a_short_spelling(tmp_path: Path) -> None:
+    made = request(tmp_path, {"T": "v4lue"}, secrets=("A=env:T", "github,target=B"))
+    assert made["secrets"] == ["env:T,target=A", "github,target=B"]
+    assert made["shell_values"] == {"env:T": "v4lue"}
+
+
+# Variables -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_yields_to_a_directory_and_both_to_flags(tmp_path: Path) -> None:
+    (tmp_path / "a.env").write_text("A=file\nB=file\nC=file\n")
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env" / "1").write_text("B=first\nC=first\n")
+    (tmp_path / "env" / "2").write_text("B=second\n")
+    made = request(tmp_path, env_file="a.env", env_file_dir="env", env_vars=("C=flag",))
+    assert made["env_vars"] == {"A": "file", "B": "second", "C": "flag"}
+
+
+def test_a_file_of_variables_that_cannot_be_read_is_named_with_its_flag(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"^--env-file a\.env cannot be read: No such file"):
+        request(tmp_path, env_file="a.env")
+    with pytest.raises(InvalidRequest, match=r"^--env-file-dir env cannot be read: No such file"):
+        request(tmp_path, env_file_dir="env")
+    with pytest.raises(InvalidRequest, match="no such home"):
+        request(tmp_path, env_file="~no-such-user-of-thv/x")

@@ -221,6 +221,16 @@ def test_a_second_supervisor_ends_at_once_without_an_error_and_starts_nothing(fa
     assert family.started[0].poll() is None
 
 
+def test_a_supervisor_starts_although_somebody_looks_at_its_lock_at_that_moment(family: Family) -> None:
+    with (family.state / "supervisor.lock").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_EX)
+        process = family.start()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.25)
+    eventually(lambda: all(family.notes(name, "began") for name in NAMES), LIMIT)
+    assert process.poll() is None
+
+
 def test_a_killed_supervisor_lets_go_of_its_lock_while_stubborn_children_live(family: Family) -> None:
     family.behave("control", "stubborn")
     process = family.running()

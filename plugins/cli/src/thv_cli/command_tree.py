@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import click
 
+from thv_cli.flag_values import without_flag_values
 from thv_cli.global_options import with_global_options
 from thv_cli.summaries import Summary, summary
 from thv_cli.visible import cell
@@ -27,8 +29,11 @@ ALIASES: Mapping[str, str] = {"ls": "list"}
 """Other names of commands: understood, but not listed."""
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Servers": ("search", "run", "list", "status", "logs", "stop", "start", "restart", "rm"),
-    "Use and access": ("mcp", "proxy", "client", "group", "secret", "profile", "egress"),
+    "Servers": (
+        *("search", "run", "list", "status", "logs", "stop", "start", "restart", "rm", "group", "apply", "diff"),
+        "export",
+    ),
+    "Use and access": ("mcp", "proxy", "inspector", "client", "secret", "profile", "egress"),
     "This installation": (
         *("config", "runtime", "registry", "cache", "plugins", "serve", "service", "completion", "version"),
     ),
@@ -78,7 +83,9 @@ class CommandTree(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take ``help COMMAND`` for ``COMMAND --help``, and parse the options before the command."""
-        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
+        meant = [*args[1:], "--help"] if args[:1] == ["help"] else args
+        leading = list(itertools.takewhile(lambda argument: argument.startswith("-"), meant))
+        return super().parse_args(ctx, [*without_flag_values(self, leading), *meant[len(leading) :]])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -88,9 +95,11 @@ class CommandTree(click.Group):
         :raises InvalidRequest: when there is none; the hint is the nearest name, or what to install.
         """
         name, command, rest = args[0], self.get_command(ctx, args[0]), args[1:]
-        if command is None and not ctx.resilient_parsing:
-            raise self._unknown(name, f"{ctx.command_path} --help")
-        return name if command else None, command, rest
+        if command is None:
+            if not ctx.resilient_parsing:
+                raise self._unknown(name, f"{ctx.command_path} --help")
+            return None, None, rest
+        return name, command, without_flag_values(command, rest)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the chosen command; whatever it raises is annotated with the distribution that it came from."""

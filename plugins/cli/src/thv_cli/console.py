@@ -100,12 +100,14 @@ class TerminalConsole:
         self._write(self._stderr, prose(text))
 
     def speak_up(self) -> None:
-        """Show everything that the program logs from now on, and the traceback of an error."""
-        import logging  # not on the way to --help
+        """Show everything that the program logs from now on, and the traceback of an error.
+
+        With ``UNSTRUCTURED_LOGS=false`` in the environment, each message is a line of JSON.
+        """
+        from thv_cli.debugging import show_everything  # not on the way to --help
 
         self.debug = True
-        form = "%(levelname)s %(name)s: %(message)s"
-        logging.basicConfig(level=logging.DEBUG, stream=self._stderr, format=form, force=True)
+        show_everything(self._stderr, structured=self.environment.get("UNSTRUCTURED_LOGS", "").lower() == "false")
 
     def flush(self) -> None:
         """Write out what is buffered.

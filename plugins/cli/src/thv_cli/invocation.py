@@ -80,12 +80,10 @@ def _invoke(arguments: Sequence[str], console: TerminalConsole, name: str) -> in
 
 
 def _complete(console: TerminalConsole, name: str) -> int:
-    from click.shell_completion import shell_complete  # only a shell asks for it
+    from thv_cli.completing import answer  # only a shell asks for it
 
-    variable = COMPLETION_VARIABLES[name]
     try:
-        tree = root(console.environment)
-        return shell_complete(tree, {"obj": console}, name, variable, console.environment[variable])
+        return answer(root(console.environment), console, name)
     except Exception:  # whatever goes wrong must not be printed into the line that the user is typing
         return 1
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
+from thv_cli.elsewhere import feature_of
 from thv_core.errors import InvalidRequest
 
 __all__ = ["sentence", "usage_error"]
@@ -23,10 +24,35 @@ def usage_error(error: click.UsageError) -> InvalidRequest:
     possibilities: Sequence[str] = getattr(error, "possibilities", None) or ()
     message = error.message if possibilities else error.format_message()
     hints = [f"Did you mean {possibilities[0]}?"] if possibilities else []
-    if isinstance(error, click.NoSuchOption) and context and _takes_arguments_of_a_server(context.command):
-        hints.append("What belongs to the server goes behind --")
-    hints.append(f"{context.command_path if context else 'thv'} --help")
+    if isinstance(error, click.NoSuchOption):
+        hints = _about_an_option(error.option_name, context, hints if _alike(error) else [])
+    hints.append(f"{_words(context)} --help")
     return InvalidRequest(sentence(_reworded(message, error)), hint="      ".join(hints))
+
+
+def _about_an_option(name: str, context: click.Context | None, meant: list[str]) -> list[str]:
+    if feature := feature_of(name):
+        return [f"It comes with {feature}, which this version does not have"]
+    if context and _takes_arguments_of_a_server(context.command):
+        return [*meant, "What belongs to the server goes behind --"]
+    return meant
+
+
+def _alike(error: click.NoSuchOption) -> bool:
+    """Tell whether click's nearest option is near without its dashes, which every option has."""
+    from thv_core.model.document import nearest
+
+    possible = error.possibilities or ()
+    return bool(possible and nearest(error.option_name.lstrip("-"), [possible[0].lstrip("-")]))
+
+
+def _words(context: click.Context | None) -> str:
+    """Return the words that call a command; click puts arguments of groups between them."""
+    words: list[str] = []
+    while context is not None:
+        words.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join(words) or "thv"
 
 
 def sentence(text: str) -> str:

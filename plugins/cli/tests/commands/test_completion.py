@@ -36,7 +36,7 @@ def completions(machine: Any, words: str, program: str = "thv") -> list[str]:
 
 def test_commands_are_completed_without_importing_one(machine: Any) -> None:
     machine.command("greet", "open('imported', 'w')\n" + GREET)
-    assert completions(machine, "thv gr") == ["greet"]
+    assert completions(machine, "thv gre") == ["greet"]
     assert {"config", "list", "plugins", "run", "version"} <= set(completions(machine, "thv "))
     assert not (machine.home / "imported").exists()
 
@@ -90,3 +90,18 @@ def test_another_shell_is_refused(machine: Any) -> None:
     done = machine.thv("completion", "tcsh")
     assert done.returncode == 2
     assert "'tcsh' is not one of 'bash', 'zsh', 'fish'" in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_without_descriptions_asks_for_names_alone(machine: Any, shell: str) -> None:
+    script = machine.thv("completion", shell, "--no-descriptions").stdout
+    assert f"_THV_COMPLETE={shell}_names" in script
+    assert f"={shell}_complete" not in script
+
+
+def test_names_alone_are_answered_without_descriptions(machine: Any) -> None:
+    words = {"COMP_WORDS": "thv vers", "COMP_CWORD": "1"}
+    assert machine.thv(_THV_COMPLETE="zsh_complete", **words).stdout.split("\n")[:2] == ["plain", "version"]
+    assert "Show" in machine.thv(_THV_COMPLETE="zsh_complete", **words).stdout
+    assert machine.thv(_THV_COMPLETE="zsh_names", **words).stdout == "plain\nversion\n_\n"
+    assert machine.thv(_THV_COMPLETE="tcsh_names", **words).returncode == 1

@@ -145,8 +145,8 @@ def test_disabling_what_is_not_installed_is_taken_with_a_warning_for_each_name(m
 
 
 def test_a_value_may_begin_with_a_dash(machine: Any) -> None:
-    assert machine.thv("config", "set", "plugins.environment.offset", "-1").returncode == 0
-    assert machine.thv("config", "get", "plugins.environment.offset").stdout == "-1\n"
+    assert machine.thv("config", "set", "plugins.vault.offset", "-1").returncode == 0
+    assert machine.thv("config", "get", "plugins.vault.offset").stdout == "-1\n"
     done = machine.thv("config", "set", "request_timeout", "-1")
     assert done.returncode == 2
     assert "request_timeout must be more than 0" in done.stderr
@@ -158,3 +158,118 @@ def test_a_number_that_is_none_is_refused_with_an_example(machine: Any) -> None:
     assert done.stderr == (
         "error: request_timeout cannot be 'nan': it is a number of seconds\n  thv config set request_timeout 300\n"
     )
+
+
+# What a plugin says of a setting before it is written ----------------------------------------------------------------
+
+PICKY = """
+from pathlib import Path
+from thv_core.errors import SettingsError
+from thv_core.spi.secrets import SecretStore
+
+
+class Store(SecretStore):
+    def __init__(self, *, url="", token="", tuning=None):
+        if token and not url:
+            raise SettingsError("url is needed with a token")
+        if url and not str(url).startswith("https://"):
+            raise SettingsError(f"url is {url!r}, not https")
+        if isinstance(tuning, dict) and tuning.get("depth", 1) < 1:
+            raise SettingsError("tuning.depth is less than 1")
+
+    def get(self, name):
+        Path("asked").touch()
+
+    def names(self):
+        return []
+"""
+
+
+@pytest.fixture
+def picky(machine: Any) -> Any:
+    machine.install("acme-thv-secrets", STORE, acme_store=PICKY)
+    return machine
+
+
+def is_set(machine: Any, key: str) -> bool:
+    return machine.thv("config", "get", key).returncode == 0
+
+
+def test_a_value_that_its_plugin_takes_is_written_without_using_the_plugin(picky: Any) -> None:
+    done = picky.thv("config", "set", "plugins.acme.url", "https://vault.example")
+    assert (done.returncode, done.stderr) == (0, "plugins.acme.url is now https://vault.example\n")
+    assert not (picky.home / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("plugins.acme.url", "vault", "plugins.acme.url is 'vault', not https"),
+        ("plugins.acme.ulr", "https://x", "plugins.acme.ulr is not a setting of Store"),
+        ("plugins.acme.tuning.depth", "0", "plugins.acme.tuning.depth is less than 1"),
+        ("plugins.acme.token", "t", "plugins.acme: url is needed with a token"),
+    ],
+)
+def test_a_value_that_its_plugin_refuses_is_not_written(picky: Any, key: str, value: str, words: str) -> None:
+    done = picky.thv("config", "set", key, value)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {words}")
+    assert not is_set(picky, key)
+
+
+def test_a_plugin_that_lacks_another_setting_takes_one_after_the_other(picky: Any) -> None:
+    file = picky.home / ".config" / "thv" / "config.yaml"
+    file.parent.mkdir(parents=True, mode=0o700)
+    file.write_text("plugins:\n  acme:\n    token: t\n")
+    done = picky.thv("config", "set", "plugins.acme.tuning.depth", "2")
+    assert (done.returncode, done.stderr.splitlines()[1:]) == (
+        0,
+        ["acme cannot be used yet: plugins.acme: url is needed with a token"],
+    )
+    assert picky.thv("config", "set", "plugins.acme.url", "https://x").stderr.splitlines()[1:] == []
+
+
+# Certificates and metrics --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(machine: Any) -> str:
+    import trustme
+
+    trustme.CA().cert_pem.write_to_path(machine.home / "ca.pem")
+    return str(machine.home / "ca.pem")
+
+
+def test_certificates_are_set_printed_and_unset(machine: Any, certificate: str) -> None:
+    none = machine.thv("config", "get-ca-cert")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert none.stderr == "No CA certificate is currently configured.\n"
+    done = machine.thv("config", "set-ca-cert", "ca.pem")
+    assert (done.returncode, done.stderr) == (0, f"Successfully set CA certificate path: {certificate}\n")
+    assert machine.thv("config", "get-ca-cert").stdout == f"{certificate}\n"
+    assert machine.thv("config", "unset-ca-cert").returncode == 0
+    assert machine.thv("config", "get-ca-cert").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("none.pem", "cannot be read"),
+        (".", "cannot be read"),
+        ("text", "holds no certificate"),
+        ("~no-such-user-of-thv/x", "no such home"),
+    ],
+)
+def test_what_holds_no_certificate_is_refused(machine: Any, path: str, words: str) -> None:
+    (machine.home / "text").write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+    done = machine.thv("config", "set-ca-cert", path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert machine.thv("config", "get-ca-cert").stdout == ""
+
+
+def test_there_are_no_usage_metrics_to_enable_and_none_to_disable(machine: Any) -> None:
+    disabled = machine.thv("config", "usage-metrics", "disable")
+    assert (disabled.returncode, "nothing to disable" in disabled.stderr) == (0, True)
+    enabled = machine.thv("config", "usage-metrics", "enable")
+    assert (enabled.returncode, "nothing is collected" in enabled.stderr) == (1, True)

@@ -16,7 +16,7 @@ from thv_core.state.files import connect_unix
 from thv_core.state.paths import Paths
 from thv_supervisor.installations import HEADER, installation
 from thv_supervisor.launching import launch
-from thv_supervisor.wire import NOTICE
+from thv_supervisor.wire import LINES, NOTICE
 
 __all__ = ["ControlClient"]
 
@@ -49,12 +49,18 @@ class _Connection(http.client.HTTPConnection):
 
 
 class _Call(NamedTuple):
-    """One request; ``limit`` is how many seconds of silence it bears, for ever when ``None``."""
+    """One request.
+
+    ``limit`` is how many seconds of silence it bears, for ever when ``None``. One that is not ``judged`` says nothing
+    of its installation, and never has control replaced.
+    """
 
     method: str
     path: str
     body: object = None
     limit: float | None = None
+    lines: bool = False
+    judged: bool = True
 
 
 class ControlClient:
@@ -66,13 +72,13 @@ class ControlClient:
         self._header = installation().header()
         self._said: set[str] = set()
 
-    def call(self, method: str, path: str, limit: float = ANSWER) -> Any:
+    def call(self, method: str, path: str, limit: float = ANSWER, body: object = None) -> Any:
         """Return the decoded JSON answer, or ``None`` for an empty one.
 
         :param limit: seconds that the answer may take.
         :raises ThvError: the error that control answered with.
         """
-        with _whole(), self._answered(_Call(method, path, limit=limit)) as response:
+        with _whole(), self._answered(_Call(method, path, body, limit)) as response:
             text = response.read()
         return json.loads(text) if text else None
 
@@ -102,7 +108,7 @@ class ControlClient:
 
         :raises ThvError: the error that control answered with, or that ended the story.
         """
-        call = _Call(method, path, body)
+        call = _Call(method, path, body, lines=True)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             began = time.monotonic()
@@ -115,6 +121,22 @@ class ControlClient:
             if time.monotonic() - began > BRISK:
                 deadline = time.monotonic() + PATIENCE
         raise Unavailable("control ends before it tells how it went", hint="thv list shows what is running.")
+
+    def lease(self, path: str, body: object, limit: float, judged: bool) -> Iterator[dict[str, Any]]:
+        """Yield the documents of an answer that goes on for as long as something is leased; ends when it is cut.
+
+        :param limit: seconds of silence after which it is taken for cut.
+        :param judged: whether control may be replaced by that of this installation first.
+        :raises ThvError: the error that control answered with.
+        """
+        granted = False
+        try:
+            for document in self._told(_Call("POST", path, body, limit, lines=True, judged=judged)):
+                granted = True
+                yield document
+        except Unavailable:
+            if not granted:
+                raise
 
     def _told(self, call: _Call) -> Iterator[dict[str, Any]]:
         try:
@@ -170,7 +192,7 @@ class ControlClient:
         waited = time.monotonic() - began
         if waited > BRISK and (refusal := self._told_why(time.time() - waited)) is not None:
             raise refusal
-        launch(self._paths, insist=waited > INSISTENCE)
+        launch(self._paths, insist=waited > INSISTENCE, message=self._say_once)
 
     def _told_why(self, since: float) -> ThvError | None:
         """Return why control could not start, if it said so after the instant ``since``."""
@@ -188,12 +210,13 @@ class ControlClient:
 
     def _once(self, connection: _Connection, call: _Call) -> http.client.HTTPResponse:
         try:
-            connection.request(
-                call.method,
-                call.path,
-                body=None if call.body is None else json.dumps(call.body).encode(),
-                headers={HEADER: self._header, "content-type": "application/json"},
-            )
+            headers = {HEADER: self._header} if call.judged else {}
+            if call.body is not None:
+                headers["content-type"] = "application/json"
+            if call.lines:
+                headers["accept"] = LINES
+            body = None if call.body is None else json.dumps(call.body).encode()
+            connection.request(call.method, call.path, body=body, headers=headers)
             response = connection.getresponse()
             if response.status == 503:
                 raise _refusal(response)

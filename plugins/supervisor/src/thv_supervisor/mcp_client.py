@@ -14,12 +14,20 @@ from urllib.parse import urlsplit
 
 from thv_core import __version__
 from thv_core.errors import InvalidRequest, ThvError, TimedOut, Unavailable
+from thv_supervisor.event_stream import bodies
 
-__all__ = ["McpClient"]
+__all__ = ["McpClient", "Refusal"]
 
 PROTOCOL_VERSION = "2025-11-25"
 MOST_PAGES = 100
+METHOD_NOT_FOUND = -32601
 _PAUSE = 0.1
+
+
+class Refusal(ThvError):
+    """A server answered a request with an error; ``number`` is its JSON-RPC code, 0 when it named none."""
+
+    number = 0
 
 
 class McpClient:
@@ -38,6 +46,7 @@ class McpClient:
         if parts.scheme not in ("http", "https") or not host:
             raise InvalidRequest(f"{url} is not an http URL")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._timeout = timeout
         self._patience = patience
         self._url = url
         self._path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
@@ -90,21 +99,22 @@ class McpClient:
         :raises ThvError: with the server's message when it answers with an error.
         """
         number = next(self._ids)
+        ends = time.monotonic() + self._timeout
         with self._explained():
             response = self._send("POST", {"jsonrpc": "2.0", "id": number, "method": method, "params": params})
             if session := response.headers.get("mcp-session-id"):
                 self._headers["mcp-session-id"] = session
-            message = self._answer(response, number, method)
+            message = self._answer(response, number, method, ends)
         if "error" in message:
-            raise ThvError(f"the server refused {method}: {_reason(message['error'])}")
+            raise _refusal(method, message["error"])
         if not isinstance(message.get("result"), dict):
             raise self._not_mcp(method)
         result: dict[str, Any] = message["result"]
         return result
 
-    def _answer(self, response: http.client.HTTPResponse, number: int, method: str) -> dict[str, Any]:
+    def _answer(self, response: http.client.HTTPResponse, number: int, method: str, ends: float) -> dict[str, Any]:
         try:
-            for message in _messages(response):
+            for message in _messages(response, ends):
                 if not isinstance(message, dict):
                     raise self._not_mcp(method)
                 known = cast("dict[str, Any]", message)
@@ -130,6 +140,15 @@ class McpClient:
             params = {"cursor": result["nextCursor"]}
         raise ThvError(f"{method} has more than {MOST_PAGES} pages")
 
+    def offered(self, method: str, key: str) -> list[dict[str, Any]]:
+        """Return the items of every page of a list request; none when the server does not know the request."""
+        try:
+            return self.pages(method, key)
+        except Refusal as refusal:
+            if refusal.number != METHOD_NOT_FOUND:
+                raise
+            return []
+
     def _exchange(self, verb: str, message: object) -> None:
         with self._explained():
             self._send(verb, message).read()
@@ -148,34 +167,37 @@ class McpClient:
         self._connection.request(verb, self._path, body, self._headers)
         response = self._connection.getresponse()
         if response.status >= 400 and verb == "POST":
-            raise _refused(response, self._url)
+            raise _refused(response, self._url, str(cast("dict[str, Any]", message).get("method", "a message")))
         return response
 
 
-def _messages(response: http.client.HTTPResponse) -> Iterator[object]:
-    if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        yield json.loads(response.read())
-        return
-    data: list[str] = []
-    while line := response.readline():
-        text = line.decode().rstrip("\r\n")
-        if text.startswith("data:"):
-            data.append(text[5:].lstrip(" "))
-        elif not text and any(data):
-            yield json.loads("\n".join(data))
-            data = []
+def _messages(response: http.client.HTTPResponse, ends: float) -> Iterator[object]:
+    for event in bodies(response):
+        # What keeps a stream alive is no answer.
+        if time.monotonic() > ends:
+            raise TimeoutError
+        if event.data:
+            yield json.loads(event.data)
 
 
-def _reason(error: Any) -> str:
+def _refusal(method: str, error: object) -> Refusal:
     if not isinstance(error, dict):
-        return str(error)
-    return str(cast("dict[str, Any]", error).get("message", "no reason given"))
+        return Refusal(f"the server refused {method}: {error}")
+    known = cast("dict[str, Any]", error)
+    refusal = Refusal(f"the server refused {method}: {known.get('message', 'no reason given')}")
+    number = known.get("code")
+    refusal.number = number if isinstance(number, int) else 0
+    return refusal
 
 
-def _refused(response: http.client.HTTPResponse, url: str) -> ThvError:
+def _refused(response: http.client.HTTPResponse, url: str, method: str) -> ThvError:
     text = response.read().decode("utf-8", "replace")
     try:
-        reason = str(json.loads(text)["error"]["message"])
+        error: dict[str, Any] = json.loads(text)["error"]
+        reason, number = str(error["message"]), error.get("code")
     except (ValueError, KeyError, TypeError):
-        reason = text[:200]
+        error, reason, number = {}, text[:200], 0
+    if number == METHOD_NOT_FOUND:
+        # A server may say so by the status as well.
+        return _refusal(method, error)
     return Unavailable(f"{url} answered {response.status}: {reason}")

@@ -9,7 +9,10 @@ from thv_core.errors import InvalidDocument, InvalidRequest
 from thv_core.model.document import nearest
 from thv_core.model.profile import BUILTIN_PROFILES, PermissionProfile, decode_profile
 
-__all__ = ["is_profile", "meant_profile", "profile_named", "read_text"]
+__all__ = ["here", "is_profile", "meant_profile", "profile_named", "read_text"]
+
+MOST_TEXT = 8 << 20
+"""Characters of a file that a person writes."""
 
 _LIKE_A_FILE = re.compile(r"[/.]")
 
@@ -55,7 +58,29 @@ def read_text(path: Path, name: str) -> str:
     :raises InvalidRequest: when it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidRequest(f"{name} cannot be read: {reason}") from None
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MOST_TEXT + 1)
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"{name} cannot be read: {_unreadable(error)}") from None
+    if len(text) > MOST_TEXT:
+        raise InvalidRequest(f"{name} has more than {MOST_TEXT >> 20} MiB", hint="Is it the file that you mean?")
+    return text
+
+
+def here(directory: Path, name: str, spelled: str = "") -> Path:
+    """Return the path of a file or folder that the user called ``name``, which may begin with a home, ``~``.
+
+    :param directory: what a relative one is relative to.
+    :param spelled: what it is part of, for messages.
+    :raises InvalidRequest: when there is no such home.
+    """
+    try:
+        return directory / Path(name).expanduser()
+    except (RuntimeError, ValueError):
+        raise InvalidRequest(f"{spelled or name}: there is no such home") from None
+
+
+def _unreadable(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)

@@ -23,6 +23,7 @@ STABLE = 10.0
 SLOWEST = 5.0
 GRACE = 15.0
 LOOK = 10.0
+TRYING = 0.5
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -118,6 +119,20 @@ def interpreter(state: str) -> str:
     return named if Path(named).is_file() and os.access(named, os.X_OK) else sys.executable
 
 
+def is_only(lock: int) -> bool:
+    """Take the lock, and tell whether that succeeds; whoever only looks whether it is held, holds it for a moment."""
+    limit = time.monotonic() + TRYING
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > limit:
+                return False
+            time.sleep(TRYING / 20)
+        else:
+            return True
+
+
 def become_reaper() -> None:
     """Become the parent of orphans below us: where process 1 is no init, nobody else collects ended servers."""
     if sys.platform == "linux":
@@ -140,9 +155,7 @@ def main(state: str, *held: str) -> None:
         reading, writing = os.pipe()
     for descriptor, inheritable in ((lock, False), (reading, True), (writing, False)):
         os.set_inheritable(descriptor, inheritable)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not is_only(lock):
         return
     become_reaper()
     Supervisor(state, lock, (reading, writing), adopted(held[3:])).run()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
 from thv_supervisor import client
+
+
+class Turn(NamedTuple):
+    """One of several answers that are given one after the other; the last is given for ever."""
+
+    answer: Any
 
 
 class FakeControl:
@@ -20,16 +27,18 @@ class FakeControl:
         self.limits: list[float] = []
         self.answers: dict[tuple[str, str], Any] = {}
         self.stories: dict[str, list[Any]] = {}
-        self.text: list[bytes] = []
+        self.text: list[Any] = []
         self.streams: dict[str, list[Any]] = {}
 
     def __call__(self, environment: Mapping[str, str], message: Callable[[str], None]) -> FakeControl:
         return self
 
-    def call(self, method: str, path: str, limit: float = 30.0) -> Any:
-        self.calls.append((method, path, None))
+    def call(self, method: str, path: str, limit: float = 30.0, body: object = None) -> Any:
+        self.calls.append((method, path, body))
         self.limits.append(limit)
         answer = self.answers.get((method, path))
+        if isinstance(answer, list) and answer and isinstance(answer[0], Turn):
+            answer = answer.pop(0).answer if len(answer) > 1 else answer[0].answer
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -43,7 +52,10 @@ class FakeControl:
 
     def chunks(self, path: str) -> Iterator[bytes]:
         self.calls.append(("GET", path, None))
-        yield from self.text
+        for chunk in self.text:
+            if isinstance(chunk, BaseException):
+                raise chunk
+            yield chunk
 
     def documents(self, path: str) -> Iterator[dict[str, Any]]:
         self.calls.append(("GET", path, None))
@@ -54,6 +66,24 @@ class FakeControl:
 
     def paths(self) -> list[str]:
         return [f"{method} {path.removeprefix('/api/v1beta/workloads')}" for method, path, _ in self.calls]
+
+
+class Terminal(io.BytesIO):
+    """Standard input at which somebody sits."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal() -> type[Terminal]:
+    return Terminal
+
+
+@pytest.fixture
+def in_turn() -> Callable[..., list[Turn]]:
+    """Answers that control gives one after the other, the last one for ever."""
+    return lambda *answers: [Turn(each) for each in answers]
 
 
 @pytest.fixture

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
+from thv_core.model.group import Group
 from thv_core.model.run_config import RunConfig
+from thv_core.model.status import Desired
 from thv_core.model.workload import Workload
 from thv_core.state.paths import Paths
 from thv_core.state.store import StateStore
-from thv_supervisor.commands.completing import workload_names
+from thv_supervisor.commands.completing import (
+    group_names,
+    label_words,
+    log_names,
+    running_names,
+    runtime_names,
+    workload_names,
+)
 from thv_supervisor.commands.logs import logs
 
 
-def names(incomplete: str = "") -> list[str]:
-    return workload_names(click.Context(logs), logs.params[0], incomplete)
+def names(incomplete: str = "", complete: Any = workload_names) -> list[str]:
+    found: list[str] = complete(click.Context(logs), logs.params[0], incomplete)
+    return found
 
 
 @pytest.fixture
@@ -33,6 +44,39 @@ def test_names_that_begin_so_are_completed_in_order(home: Paths) -> None:
     store.close()
     assert names("b") == ["b1", "b2"]
     assert names("c") == []
+
+
+def test_groups_labels_and_what_runs_are_completed(home: Paths) -> None:
+    store = StateStore(home.database)
+    store.add_group(Group(name="team"))
+    for name, desired in (("a", Desired.RUNNING), ("b", Desired.STOPPED)):
+        config = RunConfig(name=name, image="x://x@1", group="team", container_labels={"team": "search", name: "1"})
+        store.add(Workload(name=name, config=config, request_id=name, desired=desired))
+    store.close()
+    assert names("", group_names) == ["default", "team"]
+    assert names("t", group_names) == ["team"]
+    assert names("", label_words) == ["a=1", "b=1", "team=search"]
+    assert names("team", label_words) == ["team=search"]
+    assert names("", running_names) == ["a"]
+    assert names("", log_names) == ["a", "b", "prune"]
+    assert names("pr", log_names) == ["prune"]
+
+
+def test_without_a_state_there_is_the_default_group_and_no_label(home: Paths) -> None:
+    assert (names("", group_names), names("", label_words), names("", running_names)) == (["default"], [], [])
+    assert not home.database.exists()
+
+
+def test_completing_makes_no_file(home: Paths) -> None:
+    StateStore(home.database).close()
+    before = {each.name: each.stat().st_mtime_ns for each in home.state.iterdir()}
+    assert names("", group_names) == ["default"]
+    assert {each.name: each.stat().st_mtime_ns for each in home.state.iterdir()} == before
+
+
+def test_installed_runtimes_are_completed() -> None:
+    assert "sandbox" in names("sand", runtime_names)
+    assert names("nope", runtime_names) == []
 
 
 def test_without_a_state_nothing_is_completed_and_nothing_is_made(home: Paths) -> None:

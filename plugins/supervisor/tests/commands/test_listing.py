@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from thv_core.errors import InvalidRequest
+from thv_core.model.workload import WorkloadView
 from thv_supervisor.commands.listing import ago, list_workloads
 
 RUNNING = "/api/v1beta/workloads"
@@ -22,6 +24,8 @@ VIEW = {
     "transport_type": "stdio",
     "proxy_mode": "streamable-http",
     "restarts": 3,
+    "reaches": "",
+    "limits": [],
 }
 
 
@@ -77,8 +81,39 @@ def test_the_table_has_more_columns_when_it_is_wide(invoke: Any, control: Any, c
     assert narrow == ("NAME", "PACKAGE", "STATUS", "URL", "PORT", "GROUP", "CREATED")
     assert row[:6] == ["a", "uvx://a@1", "running", "http://127.0.0.1:19001/mcp", "19001", "default"]
     assert row[6].endswith("days ago")
-    assert wide[len(narrow) :] == ("RUNTIME", "TRANSPORT", "RESTARTS")
-    assert wide_row == [*row, "sandbox", "stdio", "3"]
+    assert wide[len(narrow) :] == ("RUNTIME", "TRANSPORT", "RESTARTS", "NETWORK", "MEMORY")
+    assert wide_row == [*row, "sandbox", "stdio", "3", "none", ""]
+
+
+def test_a_wide_table_says_what_is_reached_and_how_much_memory_there_is(
+    invoke: Any, control: Any, console: Any
+) -> None:
+    limits = ["memory 512 MiB (cgroup)", "256 processes (cgroup)"]
+    control.answers["GET", RUNNING] = {"workloads": [VIEW | {"reaches": "a.example:443", "limits": limits}]}
+    invoke(list_workloads, "--wide")
+    ((_, (row,)),) = console.tables
+    assert row[-2:] == ["a.example:443", "512 MiB (cgroup)"]
+
+
+def test_a_group_and_labels_are_asked_for(invoke: Any, control: Any, console: Any) -> None:
+    path = f"{RUNNING}?all=true&group=my+team&label=a%3D1&label=b%2Fc%3D"
+    control.answers["GET", path] = {"workloads": []}
+    assert invoke(list_workloads, "-a", "--group", "my team", "-l", "a=1", "--label", "b/c=").exit_code == 0
+    assert console.messages == ["No MCP servers found in group 'my team'"]
+
+
+def test_a_label_that_is_none_is_refused_before_control_is_asked(invoke: Any, control: Any) -> None:
+    with pytest.raises(InvalidRequest, match="'team' is not KEY=VALUE"):
+        invoke(list_workloads, "-l", "team")
+    assert control.calls == []
+
+
+def test_json_has_the_field_names_of_toolhive_as_control_answers_them(invoke: Any, control: Any, console: Any) -> None:
+    control.answers["GET", RUNNING] = {"workloads": [VIEW]}
+    invoke(list_workloads, "--format", "json")
+    assert console.documents == [[VIEW]]
+    names = "name package url port transport_type proxy_mode status status_context created_at started_at labels group"
+    assert {*names.split(), "tools", "remote"} <= set(WorkloadView.__struct_fields__)
 
 
 def test_clients_get_url_and_type(invoke: Any, control: Any, console: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from thv_core.errors import Unavailable
+from thv_core.errors import InvalidRequest, NotFound, Unavailable
 from thv_supervisor import mcp_client
 from thv_supervisor.commands.mcp import mcp
 
@@ -30,6 +30,8 @@ class FakeServer:
     def __init__(self) -> None:
         self.opened: list[tuple[str, float]] = []
         self.calls: list[dict[str, object]] = []
+        self.others: dict[str, list[dict[str, Any]]] = {}
+        self.refuses: mcp_client.Refusal | None = None
         self.result: dict[str, Any] = {"content": [{"type": "text", "text": "done"}]}
         self.tools: list[dict[str, Any]] = [
             {"name": "t", "description": "\n First line.\nSecond.", "inputSchema": {"properties": SCHEMA}},
@@ -49,8 +51,13 @@ class FakeServer:
     def pages(self, method: str, key: str) -> list[dict[str, Any]]:
         return self.tools
 
+    def offered(self, method: str, key: str) -> list[dict[str, Any]]:
+        return self.tools if key == "tools" else self.others.get(key, [])
+
     def request(self, method: str, params: dict[str, object]) -> dict[str, Any]:
         self.calls.append(params)
+        if self.refuses is not None:
+            raise self.refuses
         return self.result
 
 
@@ -93,7 +100,18 @@ def test_which_server_must_be_clear(invoke: Any, server: FakeServer, arguments: 
     assert server.opened == []
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "x", "1e9"])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30), ("30s", 30), ("1m", 60), ("1m30s", 90), ("500ms", 0.5), ("1.5h", 5400), ("24h", 86400)],
+)
+def test_a_timeout_is_seconds_or_a_duration_as_toolhive_writes_it(
+    invoke: Any, server: FakeServer, text: str, seconds: float
+) -> None:
+    assert invoke(mcp, "list", "tools", "a", "--timeout", text).exit_code == 0
+    assert server.opened == [("http://a/mcp", seconds)]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "x", "1e9", "25h", "1m 30s", "s", "5d", "nan", ""])
 def test_a_timeout_that_is_none_is_refused(invoke: Any, server: FakeServer, seconds: str) -> None:
     assert invoke(mcp, "list", "tools", "a", "--timeout", seconds).exit_code == 2
     assert server.opened == []
@@ -104,6 +122,56 @@ def test_tools_are_listed_with_the_first_line_of_each(invoke: Any, server: FakeS
     assert console.tables == [(("NAME", "DESCRIPTION"), [["t", "First line."], ["bare", ""]])]
     invoke(mcp, "list", "tools", "a", "--format", "json")
     assert console.documents == [{"tools": server.tools}]
+
+
+RESOURCE = {"name": "readme", "uri": "file:///readme", "description": "Read it."}
+TEMPLATE = {"name": "file", "uriTemplate": "file:///{path}"}
+
+
+def test_everything_that_a_server_offers_is_listed_in_sections(invoke: Any, server: FakeServer, console: Any) -> None:
+    server.others = {"resources": [RESOURCE], "resourceTemplates": [TEMPLATE], "prompts": [{"name": "greet"}]}
+    assert invoke(mcp, "list", "--server", "a").exit_code == 0
+    assert [line.strip() for line in console.lines] == ["Tools", "Resources", "Resource templates", "Prompts"]
+    assert console.tables == [
+        (("NAME", "DESCRIPTION"), [["t", "First line."], ["bare", ""]]),
+        (("NAME", "URI", "DESCRIPTION"), [["readme", "file:///readme", "Read it."]]),
+        (("NAME", "URI TEMPLATE", "DESCRIPTION"), [["file", "file:///{path}", ""]]),
+        (("NAME", "DESCRIPTION"), [["greet", ""]]),
+    ]
+
+
+def test_what_a_server_offers_as_json_has_toolhives_keys(invoke: Any, server: FakeServer, console: Any) -> None:
+    server.others = {"resources": [RESOURCE]}
+    invoke(mcp, "list", "--server", "a", "--format", "json")
+    assert console.documents == [
+        {"tools": server.tools, "resources": [RESOURCE], "resourceTemplates": [], "prompts": []}
+    ]
+
+
+def test_one_kind_is_listed_and_a_server_without_templates_shows_no_table_of_them(
+    invoke: Any, server: FakeServer, console: Any
+) -> None:
+    server.others = {"resources": [RESOURCE]}
+    assert invoke(mcp, "list", "resources", "a").exit_code == 0
+    assert [columns for columns, _ in console.tables] == [("NAME", "URI", "DESCRIPTION")]
+    assert console.lines == []
+
+
+def test_options_before_the_kind_hold_for_it(invoke: Any, server: FakeServer, console: Any) -> None:
+    assert invoke(mcp, "list", "--server", "a", "--timeout", "2s", "--format", "json", "prompts").exit_code == 0
+    assert server.opened == [("http://a/mcp", 2.0)]
+    assert console.documents == [{"prompts": []}]
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "tools"), ("call", "t")])
+def test_a_transport_that_is_not_offered_is_refused_with_the_reason(
+    invoke: Any, server: FakeServer, words: tuple[str, ...]
+) -> None:
+    result = invoke(mcp, *words, "--server", "a", "--transport", "sse")
+    assert result.exit_code == 2
+    assert "sse is not offered yet" in " ".join(result.output.split())
+    assert server.opened == []
+    assert invoke(mcp, *words, "--server", "a", "--transport", "streamable-http").exit_code == 0
 
 
 @pytest.mark.parametrize("words", [("a", "t"), ("t", "--server", "a")])
@@ -181,6 +249,30 @@ def test_a_tool_error_is_printed_and_fails_unless_ignored(
     server.result |= {"isError": True}
     assert invoke(mcp, "call", "a", "t", *flags).exit_code == code
     assert console.lines == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "hint"), [("bar", "Did you mean bare?"), ("something", "It has t, bare.")], ids=["nearly one", "none"]
+)
+def test_a_tool_that_the_server_refuses_and_has_not_gets_the_nearest(
+    invoke: Any, server: FakeServer, tool: str, hint: str
+) -> None:
+    server.refuses = mcp_client.Refusal(f"the server refused tools/call: Unknown tool: {tool}")
+    with pytest.raises(NotFound, match=f"the server has no tool {tool}") as refused:
+        invoke(mcp, "call", "--server", "http://x/mcp", tool)
+    assert (list(refused.value.evidence), refused.value.hint) == ([server.refuses.message], hint)
+
+
+def test_a_refusal_of_a_tool_that_there_is_stays_what_it_is(invoke: Any, server: FakeServer) -> None:
+    server.refuses = mcp_client.Refusal("the server refused tools/call: not today")
+    with pytest.raises(mcp_client.Refusal, match="not today"):
+        invoke(mcp, "call", "--server", "http://x/mcp", "bare")
+
+
+def test_a_server_in_the_place_of_a_list_is_told_where_it_belongs(invoke: Any, server: FakeServer) -> None:
+    with pytest.raises(InvalidRequest, match="there is no list 'time'") as refused:
+        invoke(mcp, "list", "time")
+    assert "thv mcp list --server time" in refused.value.hint
 
 
 def test_what_is_no_text_is_printed_as_json(invoke: Any, server: FakeServer, console: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +30,10 @@ VIEW: dict[str, Any] = {
     "reaches": "",
     "limits": [],
     "notes": [],
+    "health": "healthy",
+    "labels": {},
+    "port": 19001,
+    "proxy_mode": "streamable-http",
 }
 
 
@@ -141,8 +146,40 @@ def test_without_limits_and_notes_there_are_no_lines_for_them(invoke: Any, contr
     assert not any(line.startswith(("limits", "note")) for line in console.lines)
 
 
-def test_json_is_the_view_itself(invoke: Any, control: Any, console: Any) -> None:
-    control.answers["GET", PATH] = shown = view()
+def test_health_and_labels_are_told_where_there_is_something_to_tell(invoke: Any, control: Any, console: Any) -> None:
+    control.answers["GET", PATH] = view(health="unhealthy", labels={"b": "2", "a": ""})
+    invoke(status, "a")
+    assert {"health     unhealthy", "labels     a=, b=2"} <= set(console.lines)
+    console.lines.clear()
+    control.answers["GET", PATH] = view(health="unknown")
+    invoke(status, "a")
+    assert not any(line.startswith(("health", "labels")) for line in console.lines)
+
+
+def test_json_begins_with_what_toolhive_says_and_has_the_whole_view(invoke: Any, control: Any, console: Any) -> None:
+    then = datetime.now(UTC) - timedelta(hours=25, minutes=1, seconds=1)
+    control.answers["GET", PATH] = shown = view(started_at=then.isoformat(timespec="seconds"))
     invoke(status, "a", "--format", "json")
-    assert console.documents == [shown]
+    (document,) = console.documents
+    names = ["name", "status", "health", "package", "url", "port", "transport", "proxy_mode", "group", "uptime"]
+    assert list(document)[: len(names)] == names
+    assert (document["transport"], document["health"], document["port"]) == ("stdio", "healthy", 19001)
+    assert re.fullmatch(r"25h1m\ds", document["uptime"])
+    assert document | shown == document
     assert console.lines == []
+
+
+@pytest.mark.parametrize(("seconds", "uptime"), [(0, r"[0-5]s"), (60, r"1m[0-5]s"), (3600, r"1h0m[0-5]s")])
+def test_how_long_it_is_up_is_said_as_go_does(
+    invoke: Any, control: Any, console: Any, seconds: int, uptime: str
+) -> None:
+    then = datetime.now(UTC) - timedelta(seconds=seconds)
+    control.answers["GET", PATH] = view(started_at=then.isoformat())
+    invoke(status, "a", "--format", "json")
+    assert re.fullmatch(uptime, console.documents[0]["uptime"])
+
+
+def test_what_does_not_run_is_not_up(invoke: Any, control: Any, console: Any) -> None:
+    control.answers["GET", PATH] = view(status="stopped", started_at="", health="unknown")
+    invoke(status, "a", "--format", "json")
+    assert console.documents[0]["uptime"] == ""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from thv_cli.programs import COMPLETION_VARIABLES
-from thv_core.errors import Unsupported
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
@@ -25,14 +24,12 @@ fish   thv completion fish > ~/.config/fish/completions/thv.fish
 
 @click.command(short_help="Print the completion script of a shell.", help=_HELP)
 @click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
+@click.option("--no-descriptions", is_flag=True, help="Complete names without saying what they are.")
 @click.pass_context
-def completion(context: click.Context, shell: str) -> None:
+def completion(context: click.Context, shell: str, no_descriptions: bool) -> None:
     """Print the completion script of a shell."""
-    from click.shell_completion import get_completion_class  # a few milliseconds that no other command spends
+    from thv_cli.completing import script  # a few milliseconds that no other command spends
 
     console: Console = context.obj
-    form = get_completion_class(shell)
-    if form is None:
-        raise Unsupported(f"this version of click does not know the shell {shell}")
-    for program, variable in COMPLETION_VARIABLES.items():
-        console.line(form(context.find_root().command, {}, program, variable).source())
+    for program in COMPLETION_VARIABLES:
+        console.line(script(context.find_root().command, shell, program, described=not no_descriptions))

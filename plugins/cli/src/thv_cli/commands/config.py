@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from thv_cli.commands.certificates import get_ca_cert, set_ca_cert, unset_ca_cert
 from thv_cli.installation import CHOICES, configuration_file, installed_plugins, would_disable
-from thv_core.errors import NotFound
+from thv_core.errors import NotFound, Unsupported
 from thv_core.loading.catalog import scan
 from thv_core.model.document import nearest
+from thv_core.state.settings_keys import known
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
@@ -45,6 +47,11 @@ def _values(context: click.Context, parameter: click.Parameter, incomplete: str)
 @click.group()
 def config() -> None:
     """Read and change the settings of thv."""
+
+
+config.add_command(get_ca_cert)
+config.add_command(set_ca_cert)
+config.add_command(unset_ca_cert)
 
 
 @config.command("list")
@@ -84,15 +91,17 @@ def get(console: Console, key: str, form: str) -> None:
 def set_value(console: Console, key: str, value: str) -> None:
     """Set KEY to VALUE.
 
-    A setting that chooses a plugin takes only one that is installed and may be loaded.
+    A setting that chooses a plugin takes only one that is installed and may be loaded; one of a plugin is shown to the
+    plugin before it is written.
     """
     said = f"{key} is now {value}"
+    warnings = _refuse_wrong(console, key, value)
     if key in CHOICES and value:
         plugin = installed_plugins(console.environment).find(CHOICES[key], value)
         said = f"{value} is now {_ROLES[key]} ({plugin.origin})"
     configuration_file(console.environment).set(key, value)
     console.message(said)
-    for warning in _unmatched(key, value):
+    for warning in (*warnings, *_unmatched(key, value)):
         console.message(warning)
 
 
@@ -103,6 +112,24 @@ def unset(console: Console, key: str) -> None:
     """Remove KEY from the settings, so that its default holds again."""
     configuration_file(console.environment).unset(key)
     console.message(f"{key} is not set any more")
+
+
+@config.command("usage-metrics")
+@click.argument("choice", metavar="enable|disable", type=click.Choice(["enable", "disable"]))
+@click.pass_obj
+def usage_metrics(console: Console, choice: str) -> None:
+    """Say that there are no usage metrics: nothing is to disable, and nothing can be enabled."""
+    if choice == "enable":
+        raise Unsupported("there are no usage metrics: nothing is collected, or sent to anybody")
+    console.message("there are no usage metrics, and nothing to disable")
+
+
+def _refuse_wrong(console: Console, key: str, value: str) -> list[str]:
+    if not key.startswith(_PLUGINS) or not known(key):
+        return []
+    from thv_cli.plugin_settings import refuse_wrong  # composes drivers, which other settings do not need
+
+    return refuse_wrong(console.environment, key, value)
 
 
 def _unmatched(key: str, value: str) -> Iterator[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import click
 
+from thv_supervisor.commands.completing import group_names, label_words
 from thv_supervisor.wire import WORKLOADS
 
 if TYPE_CHECKING:
@@ -15,28 +17,45 @@ if TYPE_CHECKING:
 __all__ = ["ago", "list_workloads"]
 
 COLUMNS = ("NAME", "PACKAGE", "STATUS", "URL", "PORT", "GROUP", "CREATED")
-WIDE = ("RUNTIME", "TRANSPORT", "RESTARTS")
+WIDE = ("RUNTIME", "TRANSPORT", "RESTARTS", "NETWORK", "MEMORY")
 UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 @click.command("list", short_help="List workloads.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Also those that are stopped.")
+@click.option("--group", default="", shell_complete=group_names, help="Those of one group only.")
+@click.option(
+    "-l", "--label", "labels", multiple=True, metavar="KEY=VALUE", shell_complete=label_words, help="With this label."
+)
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json", "mcpservers"]), show_default=True)
 @click.option("--wide", is_flag=True, help="More columns.")
 @click.pass_obj
-def list_workloads(console: Console, everything: bool, form: str, wide: bool) -> None:
+def list_workloads(console: Console, /, form: str, wide: bool, **chosen: Any) -> None:
     """List the workloads that should run, or all of them."""
     from thv_supervisor.client import ControlClient
 
+    asked = _asked(**chosen)
     client = ControlClient(console.environment, console.message)
-    query = "?all=true" if everything else ""
-    _SHOWN[form](console, client.call("GET", f"{WORKLOADS}{query}")["workloads"], wide)
+    views = client.call("GET", f"{WORKLOADS}?{urlencode(asked)}" if asked else WORKLOADS)["workloads"]
+    if form == "text" and not views:
+        group = chosen["group"]
+        console.message(f"No MCP servers found in group '{group}'" if group else "No MCP servers found")
+    else:
+        _SHOWN[form](console, views, wide)
+
+
+def _asked(everything: bool, group: str, labels: tuple[str, ...]) -> list[tuple[str, str]]:
+    if labels:
+        from thv_core.model.label import label
+
+        for text in labels:
+            label(text)
+    every = [("all", "true")] if everything else []
+    of_group = [("group", group)] if group else []
+    return [*every, *of_group, *(("label", text) for text in labels)]
 
 
 def _text(console: Console, views: list[dict[str, Any]], wide: bool) -> None:
-    if not views:
-        console.message("No MCP servers found")
-        return
     rows = [_row(view, wide) for view in views]
     console.table(COLUMNS + (WIDE if wide else ()), rows)
 
@@ -44,7 +63,11 @@ def _text(console: Console, views: list[dict[str, Any]], wide: bool) -> None:
 def _row(view: dict[str, Any], wide: bool) -> list[str]:
     keys = ["name", "package", "status", "url", "port", "group"]
     row = [str(view[key]) for key in keys] + [ago(view["created_at"])]
-    return row + [str(view[key]) for key in ("runtime", "transport_type", "restarts")] if wide else row
+    if not wide:
+        return row
+    memory = next((text.removeprefix("memory ") for text in view["limits"] if text.startswith("memory ")), "")
+    more = [str(view[key]) for key in ("runtime", "transport_type", "restarts")]
+    return [*row, *more, view["reaches"] or "none", memory]
 
 
 def _json(console: Console, views: list[dict[str, Any]], wide: bool) -> None:

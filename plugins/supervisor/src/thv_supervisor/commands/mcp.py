@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
 from thv_supervisor.commands.completing import workload_names
-from thv_supervisor.wire import workload_path
+from thv_supervisor.commands.durations import Duration
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
@@ -21,15 +22,67 @@ __all__ = ["mcp"]
 GATEWAY_PATIENCE = 5.0
 """Seconds that a gateway may be away while it is replaced."""
 
-server_option = click.option("--server", default="", metavar="NAME|URL", help="A workload, or the URL of a server.")
-timeout_option = click.option(
-    "--timeout",
-    default=30.0,
-    show_default=True,
-    type=click.FloatRange(0, 86400, min_open=True),
-    help="Seconds to wait for an answer.",
+
+MOST_NAMED = 10
+"""Tools that are named to whoever asks for one that there is not."""
+
+
+class Offer(NamedTuple):
+    """One list of a server: the request for it, its key in the answer, and what is shown of each item."""
+
+    title: str
+    method: str
+    key: str
+    columns: tuple[str, ...] = ("NAME", "DESCRIPTION")
+    fields: tuple[str, ...] = ("name",)
+
+
+OFFERS: dict[str, tuple[Offer, ...]] = {
+    "tools": (Offer("Tools", "tools/list", "tools"),),
+    "resources": (
+        Offer("Resources", "resources/list", "resources", ("NAME", "URI", "DESCRIPTION"), ("name", "uri")),
+        Offer(
+            "Resource templates",
+            "resources/templates/list",
+            "resourceTemplates",
+            ("NAME", "URI TEMPLATE", "DESCRIPTION"),
+            ("name", "uriTemplate"),
+        ),
+    ),
+    "prompts": (Offer("Prompts", "prompts/list", "prompts"),),
+}
+
+Decorated = Callable[..., Any]
+
+
+def _only_streamable(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value == "sse":
+        raise click.BadParameter("sse is not offered yet; use auto or streamable-http", context, parameter)
+    return value
+
+
+def reaching(command: Decorated) -> Decorated:
+    """Add the options by which a server is reached, and its answer shown."""
+    for option in reversed(_REACHING):
+        command = option(command)
+    return command
+
+
+_REACHING = (
+    click.option("--server", default="", metavar="NAME|URL", help="A workload, or the URL of a server."),
+    click.option(
+        "--timeout", default="30s", show_default=True, type=Duration(), help="How long to wait: 30s, 1m, 500ms."
+    ),
+    click.option(
+        "--transport",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "streamable-http", "sse"]),
+        callback=_only_streamable,
+        help="How the server speaks.",
+    ),
+    click.option("--format", "form", default="text", type=click.Choice(["text", "json"]), show_default=True),
 )
-format_option = click.option("--format", "form", default="text", type=click.Choice(["text", "json"]), show_default=True)
 
 
 @click.group(short_help="Look at a server and call its tools.")
@@ -37,36 +90,57 @@ def mcp() -> None:
     """Look at a server and call its tools, as an MCP client would."""
 
 
-@mcp.group("list", short_help="List what a server offers.")
-def list_() -> None:
-    """List what a server offers."""
+class _Kinds(click.Group):
+    """A group of lists, which says where the name of a server belongs when it stands in the place of one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse a word that is no list, nor nearly one."""
+        from thv_core.errors import InvalidRequest
+        from thv_core.model.document import nearest
+
+        if args[0] in self.commands or nearest(args[0], list(self.commands)) or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        hint = f"Of a server:  thv mcp list --server {args[0]}   or one list of it:  thv mcp list tools {args[0]}"
+        raise InvalidRequest(f"there is no list {args[0]!r}: {', '.join(self.commands)}", hint=hint)
 
 
-@list_.command("tools", short_help="List the tools of a server.")
-@click.argument("name", required=False, default="", shell_complete=workload_names)
-@server_option
-@timeout_option
-@format_option
-@click.pass_obj
-def list_tools(console: Console, name: str, server: str, timeout: float, form: str) -> None:
-    """List the tools of a server, a workload by name or any by --server."""
-    with _client(console, _one(name, server), timeout) as client:
-        tools = client.pages("tools/list", "tools")
-    if form == "json":
-        console.document({"tools": tools})
-    else:
-        console.table(("NAME", "DESCRIPTION"), [[tool["name"], _first_line(tool)] for tool in tools])
+@mcp.group("list", cls=_Kinds, invoke_without_command=True, short_help="List what a server offers.")
+@reaching
+@click.pass_context
+def list_(context: click.Context, /, **flags: Any) -> None:
+    """List what a server offers: its tools, resources and prompts, or one kind of them."""
+    if context.invoked_subcommand is not None:
+        # What stands before the kind holds for it as well.
+        given = {name: flags[name] for name in flags if _is_given(context, name)}
+        context.default_map = {context.invoked_subcommand: given}
+        return
+    _list(context.obj, _one("", flags["server"]), flags, tuple(OFFERS))
+
+
+def _of_kind(kind: str) -> None:
+    @list_.command(kind, short_help=f"List the {kind} of a server.")
+    @click.argument("name", required=False, default="", shell_complete=workload_names)
+    @reaching
+    @click.pass_obj
+    def list_kind(console: Console, /, **flags: Any) -> None:
+        _list(console, _one(flags["name"], flags["server"]), flags, (kind,))
+
+    list_kind.help = f"List the {kind} of a server, a workload by name or any by --server."
+
+
+for _kind in OFFERS:
+    _of_kind(_kind)
 
 
 @mcp.command(short_help="Call a tool of a server.")
 @click.argument("target", nargs=-1, required=True, metavar="[SERVER] TOOL", shell_complete=workload_names)
-@server_option
 @click.option("--args", "arguments", default="", metavar="JSON", help="All arguments, as a JSON object.")
 @click.option("--args-file", default="", metavar="FILE", help="All arguments, from a file; - is standard input.")
 @click.option("--arg", "pairs", multiple=True, metavar="KEY=VALUE", help="One argument.")
 @click.option("--ignore-tool-error", is_flag=True, help="Exit 0 even when the tool reports an error.")
-@timeout_option
-@format_option
+@reaching
 @click.pass_obj
 def call(console: Console, /, **flags: Any) -> None:
     """Call a tool of a server and print its result."""
@@ -74,24 +148,63 @@ def call(console: Console, /, **flags: Any) -> None:
     with _client(console, server, flags["timeout"]) as client:
         given = _arguments(console, flags)
         given |= _typed(client, tool, flags["pairs"]) if flags["pairs"] else {}
-        result = client.request("tools/call", {"name": tool, "arguments": given})
+        result = _result(client, tool, given)
     _show(console, result, flags["form"])
     if result.get("isError") and not flags["ignore_tool_error"]:
         raise click.exceptions.Exit(1)
 
 
+def _result(client: McpClient, tool: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of a call.
+
+    :raises NotFound: when the server refuses it, and offers no such tool.
+    """
+    from thv_core.errors import NotFound
+    from thv_core.model.document import nearest
+    from thv_supervisor.mcp_client import Refusal
+
+    try:
+        return client.request("tools/call", {"name": tool, "arguments": given})
+    except Refusal as refusal:
+        tools = [str(each["name"]) for each in client.offered("tools/list", "tools")]
+        if tool in tools:
+            raise
+        meant = nearest(tool, tools)
+        hint = f"Did you mean {meant}?" if meant else f"It has {', '.join(tools[:MOST_NAMED]) or 'none'}."
+        raise NotFound(f"the server has no tool {tool}", evidence=[refusal.message], hint=hint) from None
+
+
 def _client(console: Console, server: str, timeout: float) -> McpClient:
-    from thv_core.errors import Unavailable
     from thv_supervisor.client import ControlClient
     from thv_supervisor.mcp_client import McpClient
+    from thv_supervisor.workload_urls import served_url
 
     if "://" in server:
         return McpClient(server, timeout)
     control = ControlClient(console.environment, console.message)
-    view = control.call("GET", workload_path(server, "status"))
-    if view["status"] != "running":
-        raise Unavailable(f"{server} is {view['status']}", hint=f"thv start {server}")
-    return McpClient(view["url"], timeout, GATEWAY_PATIENCE)
+    return McpClient(served_url(control, server), timeout, GATEWAY_PATIENCE)
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+
+
+def _list(console: Console, server: str, flags: dict[str, Any], kinds: tuple[str, ...]) -> None:
+    lists = [each for kind in kinds for each in OFFERS[kind]]
+    with _client(console, server, flags["timeout"]) as client:
+        found = {each.key: client.offered(each.method, each.key) for each in lists}
+    if flags["form"] == "json":
+        console.document(found)
+        return
+    for number, each in enumerate(lists):
+        if len(kinds) > 1 and (found[each.key] or each.key in kinds):
+            console.line(("\n" if number else "") + each.title)
+        if found[each.key] or each.key in kinds:
+            console.table(each.columns, [_row(each, item) for item in found[each.key]])
+
+
+def _row(each: Offer, item: dict[str, Any]) -> list[str]:
+    return [str(item.get(field, "")) for field in each.fields] + [_first_line(item)]
 
 
 def _one(name: str, server: str) -> str:
@@ -157,6 +270,6 @@ def _show(console: Console, result: dict[str, Any], form: str) -> None:
         console.line(block["text"] if block.get("type") == "text" else json.dumps(block))
 
 
-def _first_line(tool: dict[str, Any]) -> str:
-    lines = str(tool.get("description", "")).strip().splitlines()
+def _first_line(item: dict[str, Any]) -> str:
+    lines = str(item.get("description", "")).strip().splitlines()
     return lines[0] if lines else ""

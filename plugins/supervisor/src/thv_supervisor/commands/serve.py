@@ -1,65 +1,58 @@
-"""``thv serve``: the three processes in the foreground."""
+"""``thv serve``: the API for desktop apps and scripts, for as long as the command runs."""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from thv_supervisor.wire import PREFIX
-
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
-    from thv_core.state.paths import Paths
 
 __all__ = ["serve"]
 
-ENDING = 20.0
-"""Seconds that calls in flight, and the end of the three processes, may take."""
-
-PAUSE = 0.05
+AUTHENTICATION = "THV_API_AUTH"
 
 
-@click.command(short_help="Run the processes of thv in the foreground.")
+@click.command(short_help="Serve the API for desktop apps and scripts.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen at.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 chooses one.")
+@click.option("--socket", default="", metavar="PATH", help="Listen at a Unix socket instead.")
+@click.option("--openapi", is_flag=True, help="Serve the description of the API, too, at /api/doc.")
+@click.option("--no-auth", is_flag=True, help="Want no token; on loopback only.")
 @click.option("--stop", is_flag=True, help="End the processes that run; servers live on.")
 @click.pass_obj
-def serve(console: Console, stop: bool) -> None:
-    """Run control and gateway in the foreground; other commands start them in the background when needed.
+def serve(console: Console, /, **flags: Any) -> None:
+    """Serve the API until Ctrl-C: on the processes that run, or on those that this command starts and ends.
 
-    Servers live on when the processes end, and are found again when they start.
+    Prints the URL. Requests on TCP carry the token of a file that only you can read. Servers live on in any case.
     """
-    from thv_core.errors import AlreadyExists
-    from thv_core.state.paths import Paths
-    from thv_supervisor.launching import command, is_supervised, prepare
+    from thv_supervisor.serving import Serving
 
-    paths = Paths.from_environment(console.environment, sys.platform)
-    paths.ensure()
-    supervised = is_supervised(paths)
-    if stop:
-        _stop(console, paths, supervised)
+    serving = Serving(console)
+    if flags["stop"]:
+        serving.stop()
         return
-    if supervised:
-        raise AlreadyExists("the processes of thv run already", hint="End them with:  thv serve --stop")
-    prepare(paths)
-    console.message(f"control listens at {paths.control_socket}; end with Ctrl-C")
-    os.execv(sys.executable, command(paths))  # noqa: S606 - our own interpreter
+    socket = flags["socket"]
+    serving.serve(
+        {
+            "host": flags["host"],
+            "port": flags["port"],
+            "socket": str(console.directory / Path(socket).expanduser()) if socket else "",
+            "auth": "none" if flags["no_auth"] or _wants_none(console) else "token",
+            "openapi": flags["openapi"],
+        }
+    )
 
 
-def _stop(console: Console, paths: Paths, supervised: bool) -> None:
-    from thv_core.errors import TimedOut
-    from thv_supervisor.client import ControlClient
-    from thv_supervisor.launching import is_supervised
+def _wants_none(console: Console) -> bool:
+    """Tell whether the environment says that no token is wanted; it has one other word to say, ``token``."""
+    from thv_core.errors import InvalidRequest
 
-    if not supervised:
-        console.message("the processes of thv do not run")
-        return
-    ControlClient(console.environment, console.message).call("POST", f"{PREFIX}/shutdown")
-    ends = time.monotonic() + ENDING
-    while is_supervised(paths):
-        if time.monotonic() > ends:
-            raise TimedOut(f"the processes of thv did not end within {ENDING:g} s", hint="Try again in a moment.")
-        time.sleep(PAUSE)
-    console.message("the processes of thv have ended; servers live on and are found again")
+    said = console.environment.get(AUTHENTICATION, "token") or "token"
+    if said not in ("token", "none"):
+        raise InvalidRequest(
+            f"{AUTHENTICATION} is {said!r}", hint=f"Set it to token or none, or unset it: {AUTHENTICATION}"
+        )
+    return said == "none"

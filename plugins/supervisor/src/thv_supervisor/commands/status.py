@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -19,6 +20,9 @@ __all__ = ["status"]
 LABELS = 10
 """The least width of the labels; the name of the workload may be a longer one."""
 
+FIRST = ("name", "status", "health", "package", "url", "port", "transport", "proxy_mode", "group", "uptime")
+"""The keys of the JSON document that ToolHive's has, too, in its order."""
+
 
 @click.command(short_help="Show one workload.")
 @click.argument("name", shell_complete=workload_names)
@@ -31,7 +35,7 @@ def status(console: Console, name: str, form: str) -> None:
     client = ControlClient(console.environment, console.message)
     view = client.call("GET", workload_path(name, "status"))
     if form == "json":
-        console.document(view)
+        console.document(_document(view))
         return
     pairs = _pairs(view, _reach(client, view))
     width = max(LABELS, len(view["name"])) + 1
@@ -39,22 +43,42 @@ def status(console: Console, name: str, form: str) -> None:
         console.line(f"{label:<{width}}{text}")
 
 
+def _document(view: dict[str, Any]) -> dict[str, Any]:
+    whole = {**view, "transport": view["transport_type"], "uptime": _uptime(view["started_at"])}
+    return {key: whole[key] for key in FIRST} | view
+
+
+def _uptime(instant: str) -> str:
+    """Say how long it has been since an ISO 8601 instant, as Go prints a duration: ``1h2m3s``; nothing for nothing."""
+    if not instant:
+        return ""
+    seconds = max(int((datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds()), 0)
+    hours, minutes = seconds // 3600, seconds // 60
+    return f"{hours}h" * bool(hours) + f"{minutes % 60}m" * bool(minutes) + f"{seconds % 60}s"
+
+
 def _pairs(view: dict[str, Any], reach: str) -> list[tuple[str, str]]:
     spoken = f", speaks {view['protocol_version']}" if view["protocol_version"] else ""
-    pairs = [
+    return [
         (view["name"], _doing(view)),
+        *_if_any("reason", view["status_context"]),
+        *_if_any("health", view["health"] if view["health"] != "unknown" else ""),
         ("package", f"{view['package']}   {view['runtime']}, {view['transport_type']}{spoken}"),
         ("url", view["url"]),
         ("tools", ", ".join(view["tools"]) or "none known"),
         ("reach", reach),
         ("files", _files(view)),
-        *[("limits", ", ".join(view["limits"])) for _ in view["limits"][:1]],
+        *_if_any("limits", ", ".join(view["limits"])),
         *[("note", note) for note in view["notes"]],
         ("group", view["group"]),
+        *_if_any("labels", ", ".join(f"{key}={value}" for key, value in sorted(view["labels"].items()))),
         ("created", ago(view["created_at"])),
         ("log", f"thv logs {view['name']}"),
     ]
-    return [pairs[0], ("reason", view["status_context"]), *pairs[1:]] if view["status_context"] else pairs
+
+
+def _if_any(label: str, text: str) -> list[tuple[str, str]]:
+    return [(label, text)] if text else []
 
 
 def _reach(client: Any, view: dict[str, Any]) -> str:

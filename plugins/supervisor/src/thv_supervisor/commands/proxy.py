@@ -1,0 +1,116 @@
+"""``thv proxy``: a way to a server that runs somewhere else, and one for clients that speak only over pipes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from thv_supervisor.commands.completing import workload_names
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from thv_core.model.route import Route, RouteReport
+    from thv_core.spi.console import Console
+
+__all__ = ["proxy"]
+
+
+class _ServerOrCommand(click.Group):
+    """A group whose first word is a command of it, or else the name of a server."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse options on either side of the name of a server; a command parses its own."""
+        if args[:1] and args[0] in self.commands:
+            return super().parse_args(ctx, ["", *args])
+        ctx.allow_interspersed_args = True
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse words behind the name of a server, which are no command."""
+        if args[0] not in self.commands:
+            self._refuse_misspelt(ctx.params.get("server_name") or "", args[0])
+            raise click.UsageError(f"one server is proxied at a time, and there is one more word: {args[0]!r}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def _refuse_misspelt(self, word: str, name: str) -> None:
+        from thv_core.errors import InvalidRequest
+        from thv_core.model.document import nearest
+
+        if meant := nearest(word, list(self.commands)):
+            raise InvalidRequest(f"there is no command {word!r}", hint=f"Did you mean  thv proxy {meant} {name}?")
+
+
+@click.group(
+    cls=_ServerOrCommand,
+    invoke_without_command=True,
+    no_args_is_help=True,
+    short_help="Give a server somewhere else an address of this machine.",
+)
+@click.argument("server_name", required=False, default="")
+@click.option("--target-uri", default="", metavar="URL", help="The server's MCP endpoint, http or https.  [required]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen: an address of loopback.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Where to listen; else a free one is chosen.")
+@click.pass_context
+def proxy(context: click.Context, server_name: str, target_uri: str, host: str, port: int) -> None:
+    """Serve a server that runs somewhere else, at an address of this machine, until Ctrl-C.
+
+    Prints the URL for MCP clients once the server answers. What clients send as Authorization is handed on to it.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not server_name or not target_uri:
+        raise click.UsageError("give the server a name, and its MCP endpoint by --target-uri", context)
+    from thv_supervisor.proxying import remote_route
+
+    console: Console = context.obj
+    _serve(console, remote_route(server_name, target_uri, host, port))
+
+
+@proxy.command(short_help="Speak to a workload over standard input and output.")
+@click.argument("name", metavar="WORKLOAD", shell_complete=workload_names)
+@click.pass_obj
+def stdio(console: Console, name: str) -> None:
+    """Carry MCP between standard input and output and a workload, for clients that speak nothing else.
+
+    Ends at the end of standard input, when the calls in flight are answered. Standard output carries MCP alone.
+    """
+    from thv_supervisor.bridge_session import BridgeSession
+    from thv_supervisor.client import ControlClient
+    from thv_supervisor.stdio_bridge import Bridge
+    from thv_supervisor.workload_urls import settled_url
+
+    control = ControlClient(console.environment, console.message)
+    session = BridgeSession(lambda: settled_url(control, name))
+    Bridge(session, console.message).run(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def _serve(console: Console, route: Route) -> None:
+    from thv_core.kernel import compose
+    from thv_core.spi.gateways import Gateway
+    from thv_supervisor.file_limit import raise_file_limit
+    from thv_supervisor.proxying import proxied
+
+    def ready(report: RouteReport) -> None:
+        if not report.protocol_version:
+            console.message(f"{route.workload} lets in only clients that authorize themselves")
+        host = f"[{route.host}]" if ":" in route.host else route.host
+        console.line(f"http://{host}:{report.port}/mcp")
+
+    # The directory of the proxy has to be removed; the gateway heeds SIGTERM itself once it serves.
+    signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
+    raise_file_limit()
+    kernel = compose(console.environment, sys.platform)
+    console.going_on("waiting", f"for {route.target_url} to answer, {route.start_timeout:g} s at most")
+    proxied(route, kernel.drivers.get(Gateway, kernel.configuration.gateway), ready)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)

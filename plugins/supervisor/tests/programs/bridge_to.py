@@ -1,0 +1,9 @@
+"""Bridge standard input and output to the URL that is the first argument."""
+
+import sys
+
+from thv_supervisor.bridge_session import BridgeSession
+from thv_supervisor.stdio_bridge import Bridge
+
+url = sys.argv[1]
+Bridge(BridgeSession(lambda: url), print).run(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,176 @@
+"""A gateway of its own for one server somewhere else: its seat, its end, and why it did not come about."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thv_core.errors import InvalidRequest, PortUnavailable, StartFailed
+from thv_core.model.document import decode_document, encode_document
+from thv_core.model.route import RouteReport, RouteSnapshot, RouteState
+from thv_core.spi.gateways import GATEWAY_SOCKET, ROUTES_FILE, Gateway, GatewaySeat
+from thv_core.state.files import unix_address
+from thv_supervisor.proxying import proxied, remote_route
+from thv_testkit.echo.http_transport import HttpEcho
+from thv_testkit.echo.server import Echo
+
+PROGRAM = Path(__file__).parent / "programs" / "run_command.py"
+URL = "https://far.example/mcp"
+WITHIN = 20.0
+
+
+class ReportingGateway(Gateway):
+    """A gateway that reports what the test says, and ends with its lifeline or when the test is content."""
+
+    def __init__(self, *reports: RouteReport) -> None:
+        self.reports = reports
+        self.seat: GatewaySeat | None = None
+        self.snapshot: RouteSnapshot | None = None
+        self.content = threading.Event()
+
+    def serve(self, seat: GatewaySeat) -> None:
+        self.seat = seat
+        self.snapshot = decode_document((seat.directory / ROUTES_FILE).read_bytes(), RouteSnapshot, "the snapshot")
+        with socket.socket(socket.AF_UNIX) as listener:
+            with unix_address(seat.directory / GATEWAY_SOCKET) as address:
+                listener.bind(address)
+            listener.listen()
+            channel, _ = listener.accept()
+            with channel:
+                for report in self.reports:
+                    channel.sendall(encode_document(report) + b"\n")
+                if self.content.wait(0 if self.reports[-1].state is RouteState.FAILED else WITHIN):
+                    return
+                assert os.read(seat.lifeline, 1) == b""
+
+
+def report(state: RouteState, **changes: Any) -> RouteReport:
+    return RouteReport(workload="far", incarnation="far.1", state=state, **changes)
+
+
+def test_it_serves_until_the_gateway_ends_and_leaves_nothing_behind() -> None:
+    gateway = ReportingGateway(report(RouteState.STARTING), report(RouteState.READY, port=5))
+    heard: list[RouteReport] = []
+
+    def ready(each: RouteReport) -> None:
+        heard.append(each)
+        gateway.content.set()
+
+    route = remote_route("far", URL, "localhost", 0)
+    proxied(route, gateway, ready)
+    assert [each.port for each in heard] == [5]
+    assert gateway.snapshot == RouteSnapshot(routes=(route,))
+    assert gateway.seat is not None
+    assert not gateway.seat.directory.exists()
+
+
+@pytest.mark.parametrize(("code", "kind"), [("port-unavailable", PortUnavailable), ("start-failed", StartFailed)])
+def test_a_server_that_does_not_answer_ends_it_with_the_reason(code: str, kind: type[Exception]) -> None:
+    gateway = ReportingGateway(report(RouteState.FAILED, reason="far is away", error_code=code))
+    with pytest.raises(kind, match=r"^far is away"):
+        proxied(remote_route("far", URL, "127.0.0.1", 0), gateway, lambda _: None)
+    assert gateway.seat is not None
+    assert not gateway.seat.directory.exists()
+
+
+def test_a_gateway_that_ends_by_itself_is_no_failure_of_ours() -> None:
+    class EndingGateway(Gateway):
+        def serve(self, seat: GatewaySeat) -> None:
+            """End at once."""
+
+    proxied(remote_route("far", URL, "127.0.0.1", 0), EndingGateway(), lambda _: None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "a.example", ""])
+def test_nothing_listens_beyond_loopback(host: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not a loopback address"):
+        remote_route("far", URL, host, 0)
+
+
+@pytest.mark.parametrize("target", ["", "far.example/mcp", "ftp://far.example/", "https:///mcp", "https://me:pw@far/"])
+def test_a_target_is_the_url_of_an_endpoint(target: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not the URL of an MCP endpoint"):
+        remote_route("far", target, "127.0.0.1", 0)
+
+
+def test_a_route_has_a_port_of_its_own_or_the_given_one() -> None:
+    first, second = remote_route("far", URL, "127.0.0.1", 0), remote_route("far", URL, "::1", 1234)
+    assert first.port > 0
+    assert (second.port, second.host) == (1234, "::1")
+    assert first.forward_authorization
+    with pytest.raises(InvalidRequest, match="cannot name a workload"):
+        remote_route("-far", URL, "127.0.0.1", 0)
+
+
+# As a process, with the gateway that is installed --------------------------------------------------------------------
+
+
+@pytest.fixture
+def echo() -> Iterator[HttpEcho]:
+    with HttpEcho(Echo(), 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join(WITHIN)
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Run the command in a process that keeps its temporary files in a folder of the test."""
+    running: list[subprocess.Popen[str]] = []
+    (tmp_path / "temporary").mkdir()
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        running.append(
+            subprocess.Popen(
+                [sys.executable, str(PROGRAM), *arguments],
+                env={**os.environ, **environment, "TMPDIR": str(tmp_path / "temporary")},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+        )
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_server_is_proxied_at_the_printed_url_until_a_signal(
+    run: Any, echo: HttpEcho, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = run("far", "--target-uri", echo.url)
+    url = process.stdout.readline().strip()
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+    message["params"] |= {"capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    accept = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(message).encode(), accept)
+    with urllib.request.urlopen(request, timeout=WITHIN) as answer:
+        assert json.loads(answer.read())["result"]["serverInfo"]["name"]
+    assert list((tmp_path / "temporary").iterdir())
+    process.send_signal(number)
+    assert process.wait(WITHIN) == 0
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_said(run: Any, echo: HttpEcho) -> None:
+    process = run("far", "--target-uri", echo.url, "--port", str(echo.server_port))
+    out, err = process.communicate(timeout=WITHIN)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith("port-unavailable: ")
