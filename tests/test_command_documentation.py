@@ -93,11 +93,18 @@ def invocation(line: str) -> list[str]:
     return words[: ends[0]] if ends else words
 
 
+def takes_words(group: click.Group) -> bool:
+    """Whether a word behind a group may be something else than a command of it."""
+    return any(isinstance(each, click.Argument) for each in group.params)
+
+
 def problems(words: list[str], command: click.Command) -> list[str]:
     """Return what an invocation names that does not exist: a command, or a flag."""
     rest = list(words)
     while rest and isinstance(command, click.Group) and not rest[0].startswith("-"):
         child = command.commands.get(rest[0])
+        if child is None and takes_words(command):
+            break
         if child is None:
             return [f"no command {rest[0]!r} in: thv {shlex.join(words)}"]
         command, rest = child, rest[1:]
@@ -131,7 +138,7 @@ def is_unknown(words: list[str], group: click.Group) -> bool:
     """Whether the first words are no command; words behind a whole command are arguments or prose."""
     child = group.commands.get(words[0])
     if isinstance(child, click.Group):
-        return len(words) > 1 and is_unknown(words[1:], child)
+        return len(words) > 1 and not takes_words(child) and is_unknown(words[1:], child)
     return child is None
 
 
@@ -168,6 +175,8 @@ def test_an_invented_command_or_flag_is_found(command_tree: click.Group) -> None
     assert problems(invocation("A=b .tox/tour/bin/thv invent"), command_tree)
     assert problems(invocation("thv list --format json | jq --raw"), command_tree) == []
     assert problems(invocation("thv run uvx://x -- --for-the-server"), command_tree) == []
+    assert problems(invocation("thv logs time --follow"), command_tree) == []
+    assert problems(invocation("thv logs time --invented"), command_tree)
     assert invocation("$ ls thv") == []
 
 

@@ -137,7 +137,9 @@ def test_the_environment_variables_of_the_code_are_those_of_the_documents(distri
     in_code = variables("\n".join(sources))
     assert "THV_HOME" in in_code, "the variables were not found"
     assert in_code == variables(pages["docs/configuration.md"].text)
-    assert variables("\n".join(each.text for each in pages.values())) <= in_code
+    # What ToolHive reads and thv does not is named where the differences are.
+    others = [each.text for name, each in pages.items() if name != "docs/compatibility.md"]
+    assert variables("\n".join(others)) <= in_code
 
 
 def error_words() -> list[str]:

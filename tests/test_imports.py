@@ -177,4 +177,4 @@ def test_importing_the_contract_loads_no_server_no_client_and_no_loader() -> Non
         subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     )
     assert "thv_core.spi" in loaded
-    assert loaded & {"asyncio", "click", "sqlite3", "starlette", "stevedore", "uvicorn", "ruamel.yaml"} == set()
+    assert loaded & {"asyncio", "click", "sqlite3", "litestar", "stevedore", "uvicorn", "ruamel.yaml"} == set()

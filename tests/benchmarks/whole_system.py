@@ -59,7 +59,7 @@ def bare(command: tuple[str, ...], environment: dict[str, str]) -> None:
 def through_gateway(client: ControlClient, server: str, name: str, reach: tuple[str, ...] = ()) -> None:
     """Run a workload that may reach these hosts, and wait until ``initialize`` is answered at its URL."""
     request = {"request_id": str(uuid.uuid4()), "server": server, "name": name, "allow_network": reach}
-    (ready,) = [each["ready"] for each in client.story("POST", "/api/v1beta/workloads", request) if "ready" in each]
+    (ready,) = [each["ready"] for each in client.story("POST", "/api/v1beta/runs", request) if "ready" in each]
     connection = http.client.HTTPConnection(urlsplit(ready["url"]).netloc)
     accept = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
     connection.request("POST", "/mcp", json.dumps(INITIALIZE), accept)

@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.environments import Environment, workspace
 from harness.home import Thv
 from harness.lab import Lab
-from harness.wheels import wheel
-
-TESTKIT = Path(__file__).parents[2] / "plugins/testkit/src/thv_testkit"
-PROBER = Path(__file__).parents[1] / "harness/prober.py"
-CLIENT_LIBRARIES = ("aiohttp", "httpx", "requests")
+from harness.servers import offer
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +31,7 @@ def wheels(open_folder: Path) -> Path:
     """An index on this disk: the testkit's echo server, a server that runs commands, and one without executable."""
     folder = open_folder / "wheels"
     folder.mkdir()
-    echo = {f"thv_testkit/echo/{path.name}": path.read_text() for path in (TESTKIT / "echo").glob("*.py")}
-    wheel(folder, "echo-mcp", {"thv_testkit/__init__.py": "", **echo}, {"echo-mcp": "thv_testkit.echo.__main__:main"})
-    wheel(folder, "no-scripts", {"no_scripts.py": ""}, {})
-    prober = {"prober_mcp.py": PROBER.read_text()}
-    wheel(folder, "prober-mcp", prober, {"prober-mcp": "prober_mcp:main"}, CLIENT_LIBRARIES)
+    offer(folder)
     return folder
 
 
@@ -48,6 +41,14 @@ def thv(tmp_path: Path, wheels: Path) -> Iterator[Thv]:
     system = Thv(tmp_path / "home", wheels)
     yield system
     system.close()
+
+
+@pytest.fixture(scope="session")
+def other_environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Another virtual environment with thv in it, and no vendor's plugin."""
+    made = Environment(tmp_path_factory.mktemp("other") / "venv")
+    made.install(*workspace())
+    return made
 
 
 @pytest.fixture(scope="session")

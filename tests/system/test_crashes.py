@@ -3,24 +3,22 @@
 ``THV_CHAOS_ROUNDS`` sets how many rounds each form runs; the long form of ``tox -e chaos`` runs 100.
 """
 
-import contextlib
 import json
 import os
 import random
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
+from harness.census import first_processes
 from harness.home import Thv, wait_for
+from harness.killing import KILLS, kill_all, kill_supervisor
 from harness.session import Session
 
 ROUNDS = int(os.environ.get("THV_CHAOS_ROUNDS", "4"))
-CONTROL, GATEWAY = "thv_supervisor.control", "thv_supervisor.gateway_process"
 
 
 class Caller:
@@ -58,32 +56,11 @@ class Caller:
         wait_for(lambda: self.session.answered > before + 10, 30)
 
 
-def kill(pids: list[int]) -> None:
-    """Kill processes at once."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def kill_control(thv: Thv) -> None:
-    kill([wait_for(lambda: thv.child(CONTROL))])
-
-
-def kill_gateway(thv: Thv) -> None:
-    kill([wait_for(lambda: thv.child(GATEWAY))])
-
-
-def kill_supervisor(thv: Thv) -> None:
-    kill([wait_for(thv.supervisor)])
-    thv.ok("list")
-
-
-def kill_all(thv: Thv) -> None:
-    kill([wait_for(thv.supervisor), thv.child(CONTROL), thv.child(GATEWAY)])
-    thv.ok("list")
-
-
-KILLS: list[Callable[[Thv], None]] = [kill_control, kill_gateway, kill_supervisor, kill_all]
+def disturb(thv: Thv, kill_some: Callable[[Thv], int]) -> None:
+    """Kill some of the three once they run; without their supervisor it takes a command to bring them back."""
+    wait_for(lambda: kill_some(thv))
+    if kill_some in (kill_supervisor, kill_all):
+        thv.ok("list")
 
 
 @pytest.fixture
@@ -99,7 +76,7 @@ def test_a_server_keeps_its_memory_its_pid_and_its_port_through_every_kill(thv: 
     for round_number in range(ROUNDS):
         for kill_some in KILLS:
             time.sleep(random.uniform(0, 0.3))
-            kill_some(thv)
+            disturb(thv, kill_some)
             caller.answers_again()
             answered = caller.session.last["count"]
             assert caller.session.answered <= answered <= caller.session.sent, round_number
@@ -122,24 +99,12 @@ def test_a_kill_during_run_neither_loses_nor_doubles_the_new_workload(thv: Thv) 
                 text=True,
             )
             time.sleep(random.uniform(0, 1.2))
-            kill_some(thv)
+            disturb(thv, kill_some)
             url, told = running.communicate(timeout=120)
             assert running.returncode == 0, told
             session = wait_for(partial(Session, url.strip()))
             assert session.count()["count"] == 1
-            assert _servers(thv) == sorted([thv.view("witness")["pid"], thv.view(name)["pid"]])
+            assert first_processes(thv) == sorted([thv.view("witness")["pid"], thv.view(name)["pid"]])
             thv.ok("rm", name)
     assert thv.view("witness")["pid"] == witness
     assert json.loads(thv.ok("list", "--all", "--format", "json"))[0]["restarts"] == 0
-
-
-def _servers(thv: Thv) -> list[int]:
-    """Return the first process of every sandbox of this home, whoever knows of it."""
-    found = []
-    for pid in thv.left_behind():
-        with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-            inside = next(line for line in lines if line.startswith("NSpid")).split()[1:]
-            if len(inside) == 2 and inside[1] == "1":
-                found.append(pid)
-    return sorted(found)

@@ -195,17 +195,25 @@ def test_runtime_check_names_the_bubblewrap_that_is_used(thv: Thv) -> None:
     assert re.search(r"sandbox: .*bubblewrap \d+\.\d+", thv.ok("runtime", "check"))
 
 
-def test_serve_runs_in_the_foreground_and_refuses_a_second(thv: Thv) -> None:
+def test_serve_ends_the_processes_that_it_started_and_no_server(thv: Thv) -> None:
     serving = subprocess.Popen(
-        [thv.command, "serve"], env=thv.environment, stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
+        [thv.command, "serve", "--port", "0"],
+        env=thv.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=heed_interrupts,
     )
     try:
-        wait_for(lambda: thv("version").returncode == 0 and (thv.home / "state/control.sock").exists())
-        again = thv("serve")
-        assert (again.returncode, "run already" in again.stderr) == (1, True)
+        assert serving.stdout is not None
+        assert serving.stdout.readline().startswith(b"http://127.0.0.1:")
+        thv.ok("run", "uvx://echo-mcp@1.0")
+        pid = thv.view("echo")["pid"]
     finally:
         serving.send_signal(signal.SIGINT)
-        assert serving.wait(20) == 0
+        serving.communicate(timeout=20)
+    assert serving.returncode == 0
+    wait_for(lambda: "not running" in thv.ok("version"))
+    assert thv.view("echo")["pid"] == pid
 
 
 def test_changed_settings_renew_control_and_it_keeps_what_a_shell_gave(thv: Thv) -> None:

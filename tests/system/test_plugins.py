@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from harness.environments import Environment, renamed_template, workspace
+from harness.environments import Environment, renamed_template
 from harness.home import Thv, wait_for
 from harness.session import Session
 
@@ -33,21 +33,13 @@ class Vendor:
         return done.returncode, done.stderr
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Another virtual environment with thv in it, and no vendor's plugin."""
-    made = Environment(tmp_path_factory.mktemp("other") / "venv")
-    made.install(*workspace())
-    return made
-
-
 @pytest.fixture
-def vendor(environment: Environment, thv: Thv, wheels: Path, tmp_path: Path) -> Iterator[Vendor]:
+def vendor(other_environment: Environment, thv: Thv, wheels: Path, tmp_path: Path) -> Iterator[Vendor]:
     """The renamed copy of the template, installed for development in the other environment, and chosen there."""
     folder = renamed_template(tmp_path / "acme-secrets", "acme")
-    environment.install("-e", str(folder))
-    yield Vendor(environment, folder, Thv(thv.home, wheels, environment.scripts))
-    environment.uninstall("acme-thv-secrets")
+    other_environment.install("-e", str(folder))
+    yield Vendor(other_environment, folder, Thv(thv.home, wheels, other_environment.scripts))
+    other_environment.uninstall("acme-thv-secrets")
 
 
 @pytest.fixture
