@@ -227,6 +227,28 @@ def test_messages_before_the_answer_are_written_in_order(client: Client) -> None
     assert [each.get("method", "answer") for each in heard] == ["notifications/message"] * 3 + ["answer"]
 
 
+def test_whoever_writes_ahead_of_the_first_answer_has_a_session_nevertheless(bridged: Any, gateway: Any) -> None:
+    def do_post(self: Handler) -> None:
+        if "mcp-session-id" not in self.headers and self.seen:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.reply(400, None)
+        else:
+            Handler.do_POST(self)
+
+    url, seen = gateway(do_POST=do_post)
+    client = bridged(lambda: url)
+    client.send(INITIALIZE)
+    client.send(INITIALIZED)
+    client.send(call(1, "x"))
+    assert [client.hear()["id"] for _ in range(2)] == [INITIALIZE["id"], 1]
+    assert client.complaints == []
+    assert [message.get("method") for verb, _, message in seen if verb == "POST"] == [
+        "initialize",
+        "notifications/initialized",
+        "tools/call",
+    ]
+
+
 def test_a_slow_call_holds_up_no_other_and_the_end_waits_for_it(client: Client) -> None:
     client.send(call(1, "sleep", seconds=0.5, steps=1))
     assert client.ask({"jsonrpc": "2.0", "id": 2, "method": "ping"})["id"] == 2

@@ -185,11 +185,17 @@ class Bridge:
         if method == "notifications/cancelled":
             self._await(message)
         with self._changed:
+            if method == "notifications/initialized":
+                # Some clients do not wait for the answer that names the session.
+                self._changed.wait_for(lambda: not self._initializes(), ENDING_SECONDS)
             self._changed.wait_for(lambda: self._told < MOST_TOLD)
             self._told += 1
         teller = threading.Thread(target=self._deliver, args=(line, method), daemon=True)
         teller.start()
         teller.join(ORDER_SECONDS)
+
+    def _initializes(self) -> bool:
+        return any(call.method == "initialize" for call in self._calls.values())
 
     def _deliver(self, line: bytes, what: str) -> None:
         try:
