@@ -20,6 +20,7 @@ from thv_core.model.workload import SwapKind, SwapPhase
 from thv_core.services import swapping
 from thv_core.spi.runtimes import ObservedState
 from thv_supervisor.control import changing
+from thv_supervisor.control.feed import WorkloadProgress
 from thv_supervisor.control.ground import ShellValues
 from thv_supervisor.control.reconciler import Reconciler
 
@@ -130,7 +131,12 @@ def test_a_broken_change_touches_nothing_and_says_why(rig: Any) -> None:
         rig.gateway.begin("echo.1")
         before = control.ground.store.get("echo")
         rig.gateway.answer = broken(rig)
+        fed = control.ground.feed.listen()
         heard = await rig.run(control, edit(control, env_vars={"A": "1"}))
+        told = [await anext(fed)]
+        while not (isinstance(told[-1], WorkloadProgress) and told[-1].progress.step == "rolled-back"):
+            told.append(await asyncio.wait_for(anext(fed), 5.0))
+        assert told[-1].progress.text == "it is broken"
         assert isinstance(heard[-1], RolledBack)
         assert heard[-1].evidence == (
             "it is broken", "its last lines:", "  a line", "  the last line", "Nothing was left behind.",

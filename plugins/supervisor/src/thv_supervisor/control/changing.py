@@ -238,6 +238,7 @@ class Changing:
 
     def _tell_setback(self, reason: str, *more: str) -> None:
         name = self._tended.name
+        self._tended.announce(Progress(step="rolled-back", text=reason))
         self._tended.happenings.tell(
             RolledBack(
                 f"{name} is as it was before, because the change did not become ready",

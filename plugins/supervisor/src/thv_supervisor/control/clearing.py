@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from thv_core.errors import StateUnusable
+from thv_core.model.events import Progress
 from thv_core.model.plan import Deployment
 from thv_core.services.reconciling import Situation, Step
 from thv_core.services.swapping import grace_of
@@ -67,6 +68,7 @@ class Clearing:
         except StateUnusable as error:
             raise Unrecorded(f"{name}: {error.message}") from error
         ground.shell_values.forget(name)
+        self._tended.announce(Progress(step="removed", text="nothing is left of it"))
         return 0.0
 
     async def _ended(self, ending: asyncio.Task[None]) -> bool:

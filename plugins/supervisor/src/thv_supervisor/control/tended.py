@@ -41,7 +41,7 @@ class Tended:
         self.name = name
         self.ground = ground
         self.wake = wake
-        self.happenings = Happenings(self._tell)
+        self.happenings = Happenings(self.announce)
         self.grace = STOP_GRACE
         self.regraced = asyncio.Event()
 
@@ -127,6 +127,10 @@ class Tended:
         """Return the runtime; called in a worker thread, because importing it may take a while."""
         return self.ground.kernel.drivers.get(Runtime, self.workload().config.runtime)
 
+    def announce(self, progress: Progress) -> None:
+        """Tell whoever listens to the feed; whoever waits for a start or a change is told by ``happenings``."""
+        self.ground.feed.tell(WorkloadProgress(workload=self.name, progress=progress))
+
     def _terms(self) -> Terms:
         health = self.ground.kernel.configuration.health
         return Terms(
@@ -135,6 +139,3 @@ class Tended:
             request_timeout=self.request_timeout,
             liveness=Liveness(interval=health.interval, timeout=health.timeout, failures=health.failures),
         )
-
-    def _tell(self, progress: Progress) -> None:
-        self.ground.feed.tell(WorkloadProgress(workload=self.name, progress=progress))

@@ -44,6 +44,8 @@ def test_changes_and_steps_are_told_as_they_come_until_the_listener_hangs_up(pla
         assert statuses == ["starting", "running"]
         assert {each["workload"] for _, each in told(listener.reply.body)} == {"echo"}
         assert len(control.ground.feed._listeners) == 1
+        await control.remove("echo")
+        await rig.until(lambda: b'"step":"removed"' in listener.reply.body)
         listener.gone.set()
         await asyncio.wait_for(listening, 10.0)
         assert control.ground.feed._listeners == set()
