@@ -55,7 +55,7 @@ def test_a_busy_port_is_refused_with_what_to_do(thv: Thv) -> None:
         port = taken.getsockname()[1]
         message = refused(thv, "run", "uvx://echo-mcp", "--proxy-port", str(port), code=1)
     assert f"port {port} is in use by another program" in message
-    assert "--proxy-port" in message
+    assert "Choose another port, or leave it out" in message
 
 
 def test_a_profile_that_does_not_parse_is_refused_with_its_line(thv: Thv, tmp_path: Path) -> None:
