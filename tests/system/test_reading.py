@@ -58,7 +58,7 @@ PATHS = (
     f"{PREFIX}/workloads/nobody",
 )
 
-_MOVING = re.compile(r"[\d.]+,?|seconds?|minutes?")
+_MOVING = re.compile(r"\"?([\d.]+[hms]?)+\"?,?|seconds?|minutes?")
 
 
 @dataclass
