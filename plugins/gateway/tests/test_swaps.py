@@ -324,6 +324,7 @@ def test_stages_that_cannot_be_had_let_nobody_in(staged_gateway: RunningGateway,
         eventually(lambda: not is_let_in(client))
     staged_gateway.until(RouteState.READY, "echo.2")
     staged_gateway.serve(successor.route(client.port))
+    eventually(lambda: is_let_in(client))
     assert client.count()[1] == successor.process.pid
 
 
