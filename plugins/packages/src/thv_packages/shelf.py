@@ -9,6 +9,7 @@ time says when the root was found last; a root without it, or with one that does
 from __future__ import annotations
 
 import contextlib
+import glob
 import ctypes
 import fcntl
 import os
@@ -61,7 +62,9 @@ class Entry:
 
 def entries(cache: Path, identity: str = "*") -> list[Entry]:
     """Return the entries of the index, of one identity or of all, those made last first."""
-    return [Entry(path) for path in sorted(cache.glob(f"index/*/*_{identity}"), key=_age)]
+    # Not pathlib's: that one raises where a folder vanishes meanwhile, and lists entries that are being written.
+    names = glob.glob(f"index/*/*_{identity}", root_dir=cache)  # noqa: PTH207 - see above
+    return [Entry(path) for path in sorted((cache / name for name in names), key=_age)]
 
 
 @dataclass(frozen=True)
