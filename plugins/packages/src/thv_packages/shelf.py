@@ -9,9 +9,9 @@ time says when the root was found last; a root without it, or with one that does
 from __future__ import annotations
 
 import contextlib
-import glob
 import ctypes
 import fcntl
+import glob
 import os
 import re
 import time
