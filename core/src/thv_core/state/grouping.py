@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
@@ -13,7 +14,7 @@ from thv_core.model.group import DEFAULT_GROUP
 from thv_core.model.run_config import RunConfig
 from thv_core.model.workload import Workload
 
-__all__ = ["groups_of", "moved", "refuse_default", "refuse_taken", "require"]
+__all__ = ["groups_of", "missing", "moved", "refuse_default", "refuse_taken", "require"]
 
 
 def require(connection: sqlite3.Connection, name: str) -> None:
@@ -22,12 +23,16 @@ def require(connection: sqlite3.Connection, name: str) -> None:
     :raises NotFound: when it does not; the hint is the nearest, and how to create it.
     """
     known = _names(connection)
-    if name in known:
-        return
-    meant = nearest(name, known)
+    if name not in known:
+        raise missing(name, known)
+
+
+def missing(name: str, known: Sequence[str]) -> NotFound:
+    """Return the error that says there is no group of a name; the hint is the nearest, and how to create it."""
+    meant = nearest(name, [*known])
     create = f"thv group create {shlex.quote(name)}"
     hint = f"Did you mean {meant}? Or create it:  {create}" if meant else f"Create it:  {create}"
-    raise NotFound(f"group '{name}' does not exist", hint=hint)
+    return NotFound(f"group '{name}' does not exist", hint=hint)
 
 
 def refuse_taken(connection: sqlite3.Connection, name: str) -> None:

@@ -14,7 +14,7 @@ from thv_core.model.document import nearest
 from thv_core.model.group import DEFAULT_GROUP, Group, valid_group
 from thv_core.model.workload import Workload
 from thv_core.state.database import Database, Row
-from thv_core.state.grouping import groups_of, moved, refuse_default, refuse_taken, require
+from thv_core.state.grouping import groups_of, missing, moved, refuse_default, refuse_taken, require
 from thv_core.state.rows import INSERT, SELECT, UPDATE, row_of, workload_of
 
 __all__ = ["StateStore"]
@@ -116,6 +116,16 @@ class StateStore:
             Group(name=DEFAULT_GROUP),
             *(Group(name=str(name), created_at=cast("float", created_at)) for name, created_at in rows),
         ]
+
+    def group(self, name: str) -> Group:
+        """Return the group of a name.
+
+        :raises NotFound: when there is none; the hint is the nearest, and how to create it.
+        """
+        groups = {group.name: group for group in self.groups()}
+        if name not in groups:
+            raise missing(name, [*groups])
+        return groups[name]
 
     def add_group(self, group: Group) -> None:
         """Remember a new group.

@@ -37,7 +37,7 @@ def test_a_group_is_made_with_its_time_and_found_by_its_name(rig: Any) -> None:
             groups.create("red")
         with pytest.raises(NotFound, match="'read' does not exist") as missing:
             groups.get("read")
-        assert missing.value.hint == "Did you mean red?"
+        assert missing.value.hint == "Did you mean red? Or create it:  thv group create read"
         with pytest.raises(InvalidRequest):
             groups.create("Red!")
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import shlex
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from thv_core.errors import InvalidRequest, NotFound, PluginNotFound, Unsupported
-from thv_core.model.document import nearest
+from thv_core.errors import InvalidRequest, PluginNotFound, Unsupported
 from thv_core.model.entry import ServerEntry
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig, checked
@@ -50,7 +48,8 @@ async def admit(request: RunRequest, ground: Ground, current: Workload | None = 
     admitted = await _configured(request, ground, current)
     config = _placed(admitted.config, request, current)
     chosen = msgspec.structs.replace(config, runtime=config.runtime or ground.kernel.configuration.runtime)
-    _known_group(chosen.group, ground)
+    # Before anything is prepared; it is checked again when the workload is recorded.
+    ground.store.group(chosen.group)
     config = await ground.calls.run("admission", LOAD_LIMIT, lambda: with_real_paths(chosen))
     await ground.calls.run("admission", LOAD_LIMIT, lambda: _loadable(config, ground))
     _known_middleware(config, ground)
@@ -162,16 +161,6 @@ async def _resolved(reference: str, ground: Ground) -> tuple[ServerEntry, float]
 def _said(entry: ServerEntry) -> str:
     origin = f" from {entry.origin}" if entry.origin else ""
     return f"{entry.package.name} {entry.package.version}{origin}"
-
-
-def _known_group(name: str, ground: Ground) -> None:
-    """Check before anything is prepared that the group exists; it is checked again when the workload is recorded."""
-    known = [group.name for group in ground.store.groups()]
-    if name not in known:
-        meant = nearest(name, known)
-        create = f"Create it:  thv group create {shlex.quote(name)}"
-        hint = f"Did you mean {meant}? Or: {create}" if meant else create
-        raise NotFound(f"group '{name}' does not exist", hint=hint)
 
 
 def _known_middleware(config: RunConfig, ground: Ground) -> None:

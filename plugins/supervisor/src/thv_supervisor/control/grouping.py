@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from thv_core.errors import NotFound
-from thv_core.model.document import nearest
 from thv_core.model.group import DEFAULT_GROUP, Group, valid_group
 from thv_core.model.workload import Workload
 from thv_core.state.store import StateStore
@@ -34,12 +32,7 @@ class Groups:
 
         :raises NotFound: when there is none of that name; the hint is the nearest.
         """
-        groups = {group.name: group for group in self.all()}
-        if name not in groups:
-            meant = nearest(name, [*groups])
-            hint = f"Did you mean {meant}?" if meant else "thv group list shows every group."
-            raise NotFound(f"group '{name}' does not exist", hint=hint)
-        return groups[name]
+        return self._store.group(name)
 
     def create(self, name: str) -> Group:
         """Make a group.

@@ -23,6 +23,7 @@ PROTECTIVE = (
     (b"cache-control", b"no-store"),
 )
 _FOREIGN = ("cross-site", "same-site")
+_FROM_A_PROGRAM = "Call it from a program of this machine; no web page of another place may."
 
 
 class Settling(Protocol):
@@ -68,9 +69,9 @@ class Policy:
             raise Forbidden(f"Host {host!r} is not this listener", hint=f"Use http://{min(self.authorities)}")
         origin = headers.get("origin")
         if origin is not None and origin.lower().removeprefix("http://") not in self.authorities:
-            raise Forbidden(f"Origin {origin!r} may not use this API")
+            raise Forbidden(f"Origin {origin!r} may not use this API", hint=_FROM_A_PROGRAM)
         if headers.get("sec-fetch-site") in _FOREIGN:
-            raise Forbidden("another site may not use this API")
+            raise Forbidden("another site may not use this API", hint=_FROM_A_PROGRAM)
 
 
 class Gate:

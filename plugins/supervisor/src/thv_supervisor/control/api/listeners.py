@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -122,8 +123,6 @@ class _Discovery:
         self._nonce = nonce
 
     def write(self) -> None:
-        from datetime import UTC, datetime
-
         document = {
             "url": self._url,
             "pid": os.getpid(),
