@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -132,7 +131,7 @@ def test_a_change_of_labels_gives_no_new_life(thv: Thv, url: str) -> None:
 def test_a_kill_during_a_change_neither_loses_nor_doubles_the_workload(thv: Thv, url: str, kill: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         changing = pool.submit(applied, thv, "echo", env_vars={"GREETING": "new"})
-        time.sleep(0.7)
+        wait_for(lambda: any(note.startswith("a change is under way") for note in thv.view("echo")["notes"]))
         thv.kill(kill)
         done = changing.result(120)
     wait_for(lambda: thv.view("echo")["status"] == "running")
