@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import http.server
 import json
 import os
@@ -11,6 +12,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,13 +130,19 @@ def client(bridged: Any, echo: HttpEcho) -> Client:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """A gateway of the test's own making: it opens a session, and plays ``answer`` for everything else."""
+    """A gateway of the test's own making: it opens a session, and plays ``answer`` for everything else.
+
+    ``accepted`` are the connections in the order in which they came, ``ways`` says on which of them each method came.
+    """
 
     protocol_version = "HTTP/1.1"
     seen: list[tuple[str, dict[str, str], Json]]
+    accepted: list[object]
+    ways: dict[object, object]
 
     def do_POST(self) -> None:
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.ways[message.get("method")] = self.client_address
         self.seen.append(("POST", {name.lower(): value for name, value in self.headers.items()}, message))
         if message.get("method") == "initialize":
             self.reply(200, {"jsonrpc": "2.0", "id": message["id"], "result": RESULT}, **{"mcp-session-id": "s1"})
@@ -183,15 +191,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Gateway(http.server.ThreadingHTTPServer):
+    """Serves each connection in a thread, whose turn says nothing about the order in which the connections came."""
+
+    daemon_threads = True
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.RequestHandlerClass.accepted.append(client_address)
+        super().process_request(request, client_address)
+
+
 @pytest.fixture
 def gateway() -> Iterator[Callable[..., tuple[str, list[Any]]]]:
     """Serve what a handler answers; returns its URL and what it has seen."""
     with contextlib.ExitStack() as stack:
 
         def serve(**methods: Any) -> tuple[str, list[Any]]:
-            handler = type("Handler", (Handler,), {"seen": [], **methods})
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-            server.daemon_threads = True
+            handler = type("Handler", (Handler,), {"seen": [], "accepted": [], "ways": {}, **methods})
+            server = Gateway(("127.0.0.1", 0), handler)
             stack.enter_context(serving(server))
             return f"http://127.0.0.1:{server.server_port}/mcp", handler.seen
 
@@ -470,22 +487,33 @@ def test_an_answer_that_goes_on_in_another_stream_is_followed(bridged: Any, gate
     assert client.ask(call(1, "x"))["result"] == {"late": True}
 
 
-def test_a_cancellation_follows_its_request(bridged: Any, gateway: Any) -> None:
+def test_a_cancellation_follows_its_request(bridged: Any, gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     let_go = threading.Event()
+    connected, begun = BridgeSession._connected, threading.Event()
+
+    def the_first_slowly(session: BridgeSession) -> http.client.HTTPConnection:
+        if not begun.is_set():
+            begun.set()
+            time.sleep(0.2)
+        return connected(session)
 
     def answer(self: Handler, message: Json) -> None:
         let_go.wait(WITHIN)
         Handler.answer(self, message)
 
-    url, seen = gateway(answer=answer)
+    accepted: list[object] = []
+    ways: dict[object, object] = {}
+    url, seen = gateway(answer=answer, accepted=accepted, ways=ways)
     client = bridged(lambda: url)
     client.open()
+    eventually(lambda: "GET" in [verb for verb, _, _ in seen])
+    monkeypatch.setattr(BridgeSession, "_connected", the_first_slowly)
     client.send(call(1, "x"))
+    assert begun.wait(WITHIN)
     cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
     client.send(cancelled)
-    eventually(lambda: cancelled in [message for _, _, message in seen])
-    methods = [message.get("method") for _, _, message in seen]
-    assert methods.index("tools/call") < methods.index("notifications/cancelled")
+    eventually(lambda: cancelled in [message for _, _, message in seen] and "tools/call" in ways)
+    assert accepted.index(ways["tools/call"]) < accepted.index(ways["notifications/cancelled"])
     let_go.set()
     client.hear()
 
