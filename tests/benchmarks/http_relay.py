@@ -141,7 +141,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder, target = Path(name), free_port()
         server = RunningServer(folder)
-        gateway = RunningGateway(serve_command("thv_gateway.gateway:AsgiGateway"), folder / "gateway")
+        gateway = RunningGateway(serve_command("thv_gateway.gateway:HttpGateway"), folder / "gateway")
         http = Route(
             workload="http",
             incarnation="http.1",

@@ -135,7 +135,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = RunningServer(Path(folder))
-        gateway = RunningGateway(serve_command("thv_gateway.gateway:AsgiGateway"), Path(folder, "gateway"))
+        gateway = RunningGateway(serve_command("thv_gateway.gateway:HttpGateway"), Path(folder, "gateway"))
         try:
             client = McpClient(free_port())
             gateway.serve(server.route(client.port))

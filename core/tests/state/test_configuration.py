@@ -57,7 +57,7 @@ def test_what_is_not_set_has_its_default(path: Path, text: str) -> None:
 
 def test_an_absent_file_is_all_defaults(file: ConfigurationFile) -> None:
     defaults = file.load()
-    assert (defaults.runtime, defaults.gateway, defaults.secrets.provider) == ("sandbox", "asgi", "")
+    assert (defaults.runtime, defaults.gateway, defaults.secrets.provider) == ("sandbox", "http", "")
     assert (defaults.start_timeout, defaults.request_timeout) == (60.0, 300.0)
     assert (defaults.plugins, defaults.disabled) == ({}, ())
     assert msgspec.structs.asdict(defaults.health) == msgspec.structs.asdict(Liveness())
@@ -278,7 +278,7 @@ def test_a_timeout_is_a_finite_positive_number(file: ConfigurationFile, path: Pa
 
 UNUSUAL = """\
 runtime:   docker        # spaces
-"gateway" : 'asgi'
+"gateway" : 'http'
 start_timeout: 10 #  seconds
 plugins: { a: {b: 1},   c: {d: "x # y"} } # flow
 disabled: [ a,b ]
@@ -289,8 +289,8 @@ disabled: [ a,b ]
     ("key", "value", "before", "after"),
     [
         ("runtime", "podman", "docker  ", "podman  "),
-        ("gateway", "mine", "'asgi'", "mine"),
-        ("gateway", "a: b #c", "'asgi'", "'a: b #c'"),
+        ("gateway", "mine", "'http'", "mine"),
+        ("gateway", "a: b #c", "'http'", "'a: b #c'"),
         ("start_timeout", "20", "10 #", "20 #"),
     ],
 )

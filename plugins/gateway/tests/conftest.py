@@ -63,7 +63,7 @@ Connect = Callable[..., McpClient]
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[RunningGateway]:
-    gateway = RunningGateway(serve_command("thv_gateway.gateway:AsgiGateway"), tmp_path / "gateway")
+    gateway = RunningGateway(serve_command("thv_gateway.gateway:HttpGateway"), tmp_path / "gateway")
     yield gateway
     gateway.cut_lifeline()
     gateway.kill()

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from thv_gateway import events
-from thv_gateway.events import Event, EventReader, TooLong, written
+from thv_gateway.messages import events
+from thv_gateway.messages.events import Event, EventReader, TooLong, written
 
 STREAM = (
     b"\xef\xbb\xbf: hello\n\n"

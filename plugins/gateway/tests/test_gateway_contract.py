@@ -3,7 +3,7 @@ import pytest
 from thv_testkit.gateways import GatewayContract, serve_command
 
 
-class TestAsgiGateway(GatewayContract):
+class TestHttpGateway(GatewayContract):
     @pytest.fixture
     def gateway_command(self) -> list[str]:
-        return serve_command("thv_gateway.gateway:AsgiGateway")
+        return serve_command("thv_gateway.gateway:HttpGateway")

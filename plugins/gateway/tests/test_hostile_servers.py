@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from thv_core.model.route import RouteState
-from thv_gateway.chain import Arrival, Chain
-from thv_gateway.flights import Flights
-from thv_gateway.relayed import RelayedStream
+from thv_gateway.relays.flights import Flights
+from thv_gateway.relays.relayed import RelayedStream
+from thv_gateway.stages.chain import Arrival, Chain
 from thv_testkit.gateways import RunningGateway, free_port
 
 SCRIPTED = "scripted_http_server.py"
@@ -85,18 +85,15 @@ def test_a_flood_of_small_events_leaves_turns_to_others() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    async def send(event: Any) -> None:
-        assert event
-
     async def flood() -> None:
-        link: Any = SimpleNamespace(flights=Flights(60, lambda: 0.0), finish=lambda flight: flight.watcher.cancel())
+        link: Any = SimpleNamespace(flights=Flights(60, lambda: 0.0), finish=lambda flight: flight.unwatch())
         piece: Any = Piece(b":\n\n" * 80_000)
         arrival = Arrival(workload="w", method="GET", path="/mcp", headers=())
         link.route = SimpleNamespace(request_timeout=60.0)
         other = asyncio.create_task(others())
         source: Any = SimpleNamespace(link=link)
         stream = RelayedStream(source, link.flights.begin(arrival), piece, ())
-        await stream.flow(arrival, Chain((), lambda stage, error: None), send)
+        await stream.flow(arrival, Chain((), lambda stage, error: None))
         other.cancel()
 
     asyncio.run(flood())

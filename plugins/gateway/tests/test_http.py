@@ -18,7 +18,7 @@ PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("http")
     server = RunningServer(folder)
-    gateway = RunningGateway(serve_command("thv_gateway.gateway:AsgiGateway"), folder / "gateway")
+    gateway = RunningGateway(serve_command("thv_gateway.gateway:HttpGateway"), folder / "gateway")
     port = free_port()
     gateway.serve(server.route(port))
     try:

@@ -12,7 +12,7 @@ import pytest
 
 from thv_core.model.document import decode_document
 from thv_core.model.route import RouteReport, RouteState
-from thv_gateway.noise import BURST, Noise
+from thv_gateway.pipes.noise import BURST, Noise
 from thv_testkit.fakes import FakeClock
 from thv_testkit.gateways import McpClient, RunningGateway, RunningServer, free_port
 

@@ -13,7 +13,7 @@ import pytest
 
 from thv_core.model.document import decode_document
 from thv_core.model.route import Liveness, RouteReport, RouteState
-from thv_gateway.liveness import Heartbeat
+from thv_gateway.servers.liveness import Heartbeat
 from thv_testkit.gateways import McpClient, RunningGateway, free_port
 from thv_testkit.waiting import eventually
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from thv_gateway import memory as module
-from thv_gateway.memory import Memory, Recollection, Stay
-from thv_gateway.sessions import Abilities, Sessions
+from thv_gateway.sessions import memory as module
+from thv_gateway.sessions.memory import Memory, Recollection, Stay
+from thv_gateway.sessions.sessions import Abilities, Sessions
 
 PARAMS = {"protocolVersion": b'"2025-06-18"', "capabilities": b'{"roots":{}}', "clientInfo": b"{}", "_meta": b"{}"}
 

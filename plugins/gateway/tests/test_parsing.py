@@ -6,8 +6,8 @@ import random
 import pytest
 
 from thv_core.spi import Kind
-from thv_gateway.assembly import assemble
-from thv_gateway.parsing import MAX_DEPTH, Malformed, parse_body, parse_line
+from thv_gateway.messages.assembly import assemble
+from thv_gateway.messages.parsing import MAX_DEPTH, Malformed, parse_body, parse_line
 
 CALL = {
     "jsonrpc": "2.0",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,17 @@ import pytest
 from thv_core.errors import PluginBroken, PluginNotFound
 from thv_core.model.route import Route
 from thv_core.spi import Kind, Message, Middleware, MiddlewareConfig, MiddlewareRecipe, Outcome, Reply, Stage
-from thv_gateway import mailbox as mailbox_module
-from thv_gateway import streams
-from thv_gateway.chain import Arrival, Chain, plugin_steps
-from thv_gateway.correlation import CANCEL_SECONDS, MAX_CALLS, Calls
-from thv_gateway.handshake import Handshake, Handshakes, initialize_result
-from thv_gateway.mailbox import Mailbox
-from thv_gateway.proxylog import BURST, ProxyLog
-from thv_gateway.sessions import MAX_LIVE, Abilities, Sessions, abilities
-from thv_gateway.stages import OriginStage, built_in_steps
-from thv_gateway.streams import pump
-from thv_gateway.subscriptions import Subscriptions
+from thv_gateway.pipes import mailbox as mailbox_module
+from thv_gateway.pipes.correlation import CANCEL_SECONDS, MAX_CALLS, Calls
+from thv_gateway.pipes.mailbox import Mailbox
+from thv_gateway.pipes.subscriptions import Subscriptions
+from thv_gateway.process.proxylog import BURST, ProxyLog
+from thv_gateway.servers.handshake import Handshake, Handshakes, initialize_result
+from thv_gateway.sessions.sessions import MAX_LIVE, Abilities, Sessions, abilities
+from thv_gateway.stages.built_in import OriginStage, built_in_steps
+from thv_gateway.stages.chain import Arrival, Chain, plugin_steps
+from thv_gateway.web import streams
+from thv_gateway.web.streams import pump
 from thv_testkit.fakes import FakeClock
 
 NOTE = Message(kind=Kind.NOTIFICATION, method="x")
@@ -31,6 +32,22 @@ NOTE = Message(kind=Kind.NOTIFICATION, method="x")
 
 def sessions(workload: str = "time", key: bytes = b"k" * 32) -> Sessions:
     return Sessions(workload, key, os.urandom, lambda: 1.0)
+
+
+class ReadingPeer:
+    """A client that reads everything at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.is_finished = False
+        self.on_piece: Callable[[], None] = lambda: None
+
+    async def write(self, piece: bytes) -> None:
+        self.sent.append(piece)
+        self.on_piece()
+
+    def finish(self) -> None:
+        self.is_finished = True
 
 
 def request(identifier: bytes = b"1", method: str = "tools/call") -> Message:
@@ -72,34 +89,27 @@ def test_a_stream_that_overflowed_ends_with_an_error_event() -> None:
     box = Mailbox()
     for _ in range(mailbox_module.MAX_MESSAGES + 1):
         box.put(NOTE)
-    sent: list[bytes] = []
-
-    async def send(event: Any) -> None:
-        sent.append(event["body"])
+    peer: Any = ReadingPeer()
 
     async def outward(message: Message) -> Message:
         return message
 
-    asyncio.run(pump(box, None, outward, send, b"7"))
-    assert b'"id":7,"error"' in b"".join(sent)
-    assert sent[-1] == b""
+    asyncio.run(pump(box, None, outward, peer, b"7"))
+    assert b'"id":7,"error"' in b"".join(peer.sent)
+    assert peer.is_finished
 
 
 def test_a_quiet_stream_is_kept_alive_by_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "KEEPALIVE_SECONDS", 0.001)
     box = Mailbox()
-    sent: list[bytes] = []
-
-    async def send(event: Any) -> None:
-        sent.append(event["body"])
-        if sent.count(b": keep-alive\r\n\r\n") == 3:
-            box.close()
+    peer: Any = ReadingPeer()
+    peer.on_piece = lambda: box.close() if peer.sent.count(b": keep-alive\r\n\r\n") == 3 else None
 
     async def outward(message: Message) -> Message:
         return message
 
-    asyncio.run(pump(box, None, outward, send, b""))
-    assert sent[-1] == b""
+    asyncio.run(pump(box, None, outward, peer, b""))
+    assert peer.is_finished
 
 
 # Sessions

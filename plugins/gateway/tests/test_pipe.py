@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from thv_gateway.pipe import MAX_LINE, MAX_WAITING, Locked, Pipe, ServerAbsent
+from thv_gateway.pipes.pipe import MAX_LINE, MAX_WAITING, Locked, Pipe, ServerAbsent
 
 
 class Server:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import uvloop
 
-from thv_gateway import pool as pool_module
-from thv_gateway.client import HttpClient, Place
-from thv_gateway.connection import Broken, Connection
-from thv_gateway.connectors import Connectors
-from thv_gateway.pool import Busy, Pool
+from thv_gateway.client import pool as pool_module
+from thv_gateway.client.connection import Broken, Connection
+from thv_gateway.client.connectors import Connectors
+from thv_gateway.client.http_client import HttpClient, Place
+from thv_gateway.client.pool import Busy, Pool
 
 TRAILER = "answered with a trailer that is too long"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

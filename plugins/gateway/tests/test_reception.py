@@ -13,9 +13,9 @@ import pytest
 from thv_core.model.message import Kind, Message
 from thv_core.model.route import RouteState
 from thv_core.spi import Reply
-from thv_gateway import reception as module
-from thv_gateway.chain import Arrival
-from thv_gateway.reception import Reception
+from thv_gateway.stages.chain import Arrival
+from thv_gateway.web import reception as module
+from thv_gateway.web.reception import Reception
 
 CALL = Message(kind=Kind.REQUEST, id=b"7", method="tools/call", params={}, has_params=True)
 
@@ -45,15 +45,27 @@ class FakeEndpoint:
         return self.introduction()
 
 
-def arriving(gone: asyncio.Event | None = None, message: Message | None = CALL) -> Arrival:
-    """Return a request whose client goes away when it is told to."""
-    leaves = gone or asyncio.Event()
+class LeavingPeer:
+    """A client that goes away when it is told to."""
 
-    async def receive() -> dict[str, Any]:
-        await leaves.wait()
-        return {"type": "http.disconnect"}
+    is_gone = False
 
-    return Arrival(workload="w", method="POST", path="/mcp", headers=(), receive=receive, message=message)
+    def __init__(self) -> None:
+        self._acts: list[Callable[[], None]] = []
+
+    def leave(self) -> None:
+        for act in self._acts:
+            act()
+
+    def on_gone(self, act: Callable[[], None]) -> Callable[[], None]:
+        self._acts.append(act)
+        return lambda: self._acts.remove(act)
+
+
+def arriving(peer: LeavingPeer | None = None, message: Message | None = CALL) -> Arrival:
+    """Return a request of a client."""
+    client: Any = peer or LeavingPeer()
+    return Arrival(workload="w", method="POST", path="/mcp", headers=(), peer=client, message=message)
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -133,11 +145,11 @@ def test_the_hold_lasts_ten_seconds() -> None:
 
 def test_so_many_wait_and_no_more_and_who_leaves_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
-        current, gone = FakeEndpoint(), asyncio.Event()
+        current, client = FakeEndpoint(), LeavingPeer()
         desk = held(current)
-        leaving, staying = await waiting(desk, arriving(gone), arriving())
+        leaving, staying = await waiting(desk, arriving(client), arriving())
         assert text_of(await desk.place(arriving())) == "Too many requests wait for the server"
-        gone.set()
+        client.leave()
         assert text_of(await leaving) == "The client went away"
         (third,) = await waiting(desk, arriving())
         desk.arrange(current, (), held=False)

@@ -19,10 +19,10 @@ import uvloop
 
 from thv_core.errors import InvalidRequest
 from thv_core.model.route import Route, RouteReport, RouteState
-from thv_gateway import pool as pool_module
-from thv_gateway import remote
-from thv_gateway.pool import Pool
-from thv_gateway.remote import Remote, Trust, explained, place_of
+from thv_gateway.client import pool as pool_module
+from thv_gateway.client import remote
+from thv_gateway.client.pool import Pool
+from thv_gateway.client.remote import Remote, Trust, explained, place_of
 from thv_testkit.echo.http_transport import HttpEcho
 from thv_testkit.echo.server import Echo
 from thv_testkit.gateways import McpClient, RunningGateway, free_port

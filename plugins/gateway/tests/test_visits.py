@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from thv_core.model.message import Kind, Message
-from thv_gateway import visits as module
-from thv_gateway.chain import Arrival
-from thv_gateway.connection import Head
-from thv_gateway.memory import Recollection, Stay
-from thv_gateway.sessions import Sessions
-from thv_gateway.visits import Visits
+from thv_gateway.client.connection import Head
+from thv_gateway.relays import visits as module
+from thv_gateway.relays.visits import Visits
+from thv_gateway.sessions.memory import Recollection, Stay
+from thv_gateway.sessions.sessions import Sessions
+from thv_gateway.stages.chain import Arrival
 
 CALL = Message(kind=Kind.REQUEST, id=b"7", method="tools/call", params={}, has_params=True)
 PARAMS = {"protocolVersion": b'"2025-06-18"', "capabilities": b"{}", "clientInfo": b"{}"}

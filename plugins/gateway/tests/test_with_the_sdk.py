@@ -24,7 +24,7 @@ Work = Callable[[Client], Awaitable[None]]
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("sdk")
     server = RunningServer(folder, [sys.executable, str(PROGRAM)], name="sdk")
-    gateway = RunningGateway(serve_command("thv_gateway.gateway:AsgiGateway"), folder / "gateway")
+    gateway = RunningGateway(serve_command("thv_gateway.gateway:HttpGateway"), folder / "gateway")
     port = free_port()
     gateway.serve(server.route(port))
     try:

@@ -51,7 +51,7 @@ def test_a_gateway_gets_the_chosen_egress_when_it_asks_and_not_before(
     paths: Paths, lifeline: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway, egress = SeatedGateway(), object()
-    offered = Offered({(Gateway, "asgi"): gateway})
+    offered = Offered({(Gateway, "http"): gateway})
     kernel = SimpleNamespace(
         paths=paths,
         configuration=Configuration(egress="other"),

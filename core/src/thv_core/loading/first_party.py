@@ -10,7 +10,7 @@ _OFFERED: dict[tuple[str, str], tuple[str, ...]] = {
     ("builder", "packages"): ("npx", "uvx"),
     ("secrets", "secrets-local"): ("environment",),
     ("egress", "egress"): ("names",),
-    ("gateway", "gateway"): ("asgi",),
+    ("gateway", "gateway"): ("http",),
     ("command", "cli"): ("completion", "config", "plugins", "version"),
     ("command", "supervisor"): (
         *("apply", "cache", "diff", "egress", "export", "group", "inspector", "list", "logs", "mcp", "profile"),

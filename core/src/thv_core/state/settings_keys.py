@@ -56,7 +56,7 @@ class Configuration(Document, frozen=True, kw_only=True):
     """
 
     runtime: str = "sandbox"
-    gateway: str = "asgi"
+    gateway: str = "http"
     egress: str = "names"
     ca_certificate_path: str = ""
     secrets: SecretsSettings = SecretsSettings()
@@ -114,7 +114,7 @@ _EXAMPLES = {
     "ca_certificate_path": "/etc/company/ca.pem",
     "disabled": "NAME,NAME",
     "egress": "names",
-    "gateway": "asgi",
+    "gateway": "http",
     "health.failures": "5",
     "health.interval": "10",
     "health.timeout": "5",

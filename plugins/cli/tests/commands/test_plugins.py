@@ -38,7 +38,7 @@ def test_the_list_shows_where_each_plugin_comes_from_and_which_are_chosen(machin
     assert table["NAME"] == ["KIND", "NAME", "DISTRIBUTION", "VERSION", "STATUS", "CHOSEN"]
     assert table["acme"] == ["secrets", "acme", "acme-thv-secrets", "1.4.0", "ready", "yes"]
     assert table["sandbox"] == ["runtime", "sandbox", "thv-sandbox", "0.1.0", "ready", "yes"]
-    assert table["asgi"][-1] == "yes"
+    assert table["http"][-1] == "yes"
     assert table["environment"][-1] == "ready"
 
 

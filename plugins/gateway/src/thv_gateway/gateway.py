@@ -20,14 +20,14 @@ from thv_core.errors import InvalidDocument
 from thv_core.model.route import Order
 from thv_core.spi.drivers import Surroundings
 from thv_core.spi.gateways import GATEWAY_SOCKET, NETWORK_SOCKET, ROUTES_FILE, Gateway, GatewaySeat
-from thv_gateway.channel import Channel
-from thv_gateway.handshake import HANDSHAKES_FILE, Handshakes, write_private
-from thv_gateway.memory import SESSIONS_FILE, Memory
-from thv_gateway.network import NetworkRoom
-from thv_gateway.remote import Trust
-from thv_gateway.routes import Kept, RouteTable, read_snapshot
+from thv_gateway.client.remote import Trust
+from thv_gateway.process.channel import Channel
+from thv_gateway.process.network import NetworkRoom
+from thv_gateway.servers.handshake import HANDSHAKES_FILE, Handshakes, write_private
+from thv_gateway.servers.routes import Kept, RouteTable, read_snapshot
+from thv_gateway.sessions.memory import SESSIONS_FILE, Memory
 
-__all__ = ["DRAIN_SECONDS", "AsgiGateway"]
+__all__ = ["DRAIN_SECONDS", "HttpGateway"]
 
 DRAIN_SECONDS = 5.0
 
@@ -39,7 +39,7 @@ _POLL_SECONDS = 0.05
 _logger = logging.getLogger("thv.gateway")
 
 
-class AsgiGateway(Gateway):
+class HttpGateway(Gateway):
     """Serves MCP over HTTP with raw ASGI on uvicorn's protocol and uvloop."""
 
     _trust = Trust()

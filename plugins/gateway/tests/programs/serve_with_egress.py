@@ -6,7 +6,7 @@ from pathlib import Path
 
 from thv_core.errors import Unsupported
 from thv_core.spi import Egress, GatewaySeat, OutletPlan, SocketKind
-from thv_gateway.gateway import AsgiGateway
+from thv_gateway.gateway import HttpGateway
 
 FOLDER = Path(sys.argv[1])
 
@@ -64,4 +64,4 @@ def note(*words):
         file.write(" ".join(map(str, words)) + "\n")
 
 
-AsgiGateway().serve(GatewaySeat(FOLDER, int(sys.argv[2]), egress=RecordingEgress))
+HttpGateway().serve(GatewaySeat(FOLDER, int(sys.argv[2]), egress=RecordingEgress))

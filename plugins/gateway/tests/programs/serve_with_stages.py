@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from thv_core.spi import GatewaySeat, Middleware, MiddlewareRecipe, Reply, Stage
-from thv_gateway.gateway import AsgiGateway
+from thv_gateway.gateway import HttpGateway
 
 
 class Recorder(Middleware):
@@ -92,4 +92,4 @@ if __name__ == "__main__":
         each.__name__.lower(): MiddlewareRecipe(each.__name__.lower(), each.stage, each)
         for each in (Recorder, Renamer, Refuser, Raiser)
     }
-    AsgiGateway().serve(GatewaySeat(Path(sys.argv[1]), int(sys.argv[2]), recipes))
+    HttpGateway().serve(GatewaySeat(Path(sys.argv[1]), int(sys.argv[2]), recipes))

@@ -1,0 +1,1 @@
+"""Servers that speak the HTTP of MCP themselves and are relayed to, exchange by exchange."""

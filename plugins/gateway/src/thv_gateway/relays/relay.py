@@ -1,0 +1,231 @@
+"""What happens at ``/mcp`` when the server speaks HTTP itself: its answers are relayed, message by message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from thv_core.model.message import Kind, Message
+from thv_core.spi.middleware import Reply
+from thv_gateway.client.connection import Broken, Head
+from thv_gateway.client.pool import Busy
+from thv_gateway.messages.answers import INTERNAL_ERROR, accepted, refusal
+from thv_gateway.messages.assembly import assemble
+from thv_gateway.messages.parsing import parse_line
+from thv_gateway.relays.flights import Flight
+from thv_gateway.relays.probe import is_events
+from thv_gateway.relays.relay_link import RelayLink
+from thv_gateway.relays.relayed import RelayedStream
+from thv_gateway.relays.visits import Visits, is_legacy
+from thv_gateway.servers.upstream import Estate, Flow, Upstream
+from thv_gateway.stages.chain import Arrival, Chain
+from thv_gateway.web.reception import RETRY
+
+__all__ = ["MAX_ANSWER", "RelayEndpoint"]
+
+MAX_ANSWER = 32 * 1024 * 1024
+
+_POST = ((b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream"))
+_OWN: dict[str, tuple[tuple[bytes, bytes], ...]] = {"POST": _POST, "GET": ((b"accept", b"text/event-stream"),)}
+_WISHES = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
+_BACK = frozenset({b"content-type", b"allow", b"retry-after"})
+_MEDIA = frozenset({b"application/json", b"text/event-stream", b"text/plain"})
+_SHARE_OF_STREAMS = 0.75
+"""Sessions' own streams may take so much of the connections; the rest is for calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a server answered as a whole; ``fields`` are those for the client."""
+
+    status: int
+    body: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
+
+
+class RelayEndpoint:
+    """Answers requests with one incarnation that speaks HTTP; see :class:`thv_gateway.servers.upstream.Endpoint`."""
+
+    def __init__(self, link: RelayLink, estate: Estate) -> None:
+        self.link = link
+        self._visits = Visits(link, estate)
+        self._asked = estate.asked
+
+    def owns(self, arrival: Arrival) -> bool:
+        """Tell whether this is about a call in flight here."""
+        message = arrival.message
+        if message is None:
+            resumes = b"last-event-id" in arrival.fields
+            return resumes and self.link.flights.parked(arrival.session) is not None
+        if message.kind is Kind.REQUEST:
+            return False
+        if message.kind is Kind.RESPONSE:
+            question = self._asked.of(arrival.session, message.id)
+            return question is not None and question.incarnation == self.link.route.incarnation
+        return message.method == "notifications/cancelled" and self.link.flights.has(
+            arrival.session, message.params.get("requestId", b"")
+        )
+
+    def needs_server(self, arrival: Arrival) -> bool:
+        """Say so of everything."""
+        return True
+
+    def knows(self, arrival: Arrival) -> bool:
+        """Tell whether the server knows the session, or nobody does."""
+        return self._visits.knows(arrival)
+
+    async def introduce(self, arrival: Arrival) -> Reply | None:
+        """Open a session at the server for one of a former life."""
+        return await self._visits.introduce(arrival)
+
+    def begin(self, former: Upstream) -> None:
+        """Do nothing: each session is introduced when it comes."""
+
+    def recede(self) -> None:
+        """End the streams of sessions without calls in flight: their clients open them again, at another life."""
+        flights = self.link.flights
+        staying = {flight.arrival.session for flight in flights if not flight.is_stream}
+        for flight in flights.streams():
+            if flight.arrival.session not in staying:
+                flight.give_up("moved", "The server is exchanged")
+
+    async def answer(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
+        """Answer a request that passed every stage."""
+        link = self.link
+        if arrival.method == "GET" and len(link.flights.streams()) >= max(1, len(link.pool) * _SHARE_OF_STREAMS):
+            arrival.fault = "busy"
+            return refusal(503, INTERNAL_ERROR, "Too many streams", b"", RETRY)
+        if arrival.method == "DELETE" and self._visits.leaves_unnoticed(arrival):
+            return Reply(204, b"", ())
+        answer: Reply | Flow | None = None
+        flight = link.flights.begin(arrival)
+        if _ends_with_its_client(arrival):
+            flight.watch(arrival.peer, lambda: flight.give_up("cancelled", "The client went away"))
+        try:
+            answer = await self._relayed(flight, chain)
+            return answer
+        except (Broken, Busy, OSError) as error:
+            return _failed(link, flight, error)
+        finally:
+            if not isinstance(answer, RelayedStream):
+                link.finish(flight)
+
+    async def _relayed(self, flight: Flight, chain: Chain) -> Reply | RelayedStream:
+        arrival, link = flight.arrival, self.link
+        message = arrival.message
+        body = assemble(self._for_server(arrival, message)) if message is not None else b""
+        fields = (*_OWN.get(arrival.method, ()), *self._visits.inward(arrival))
+        request = link.client.request(arrival.method.encode(), fields, body)
+        again = message is None or message.method != "tools/call"
+        connection, head = await link.client.ask(flight, request, again=again)
+        link.flights.stir(flight)
+        back = _fields_back(head, link.passed, self._visits.outward(arrival, head))
+        if is_events(head) and head.status == 200:
+            return RelayedStream(self, flight, connection, back)
+        return await self._reply(arrival, chain, Answered(head.status, await connection.body(MAX_ANSWER), back))
+
+    def _for_server(self, arrival: Arrival, message: Message) -> Message:
+        """Return what a client answers with the id by which the server asked; anything else as it is."""
+        if message.kind is Kind.RESPONSE:
+            return msgspec.structs.replace(message, id=self._asked.answered(arrival.session, message.id))
+        if message.method == "notifications/cancelled":
+            self._unpark(arrival, message.params.get("requestId", b"null"))
+        return message
+
+    def _unpark(self, arrival: Arrival, identifier: bytes) -> None:
+        parked = self.link.flights.parked(arrival.session, identifier)
+        if parked is not None:
+            self.link.flights.end(parked)
+
+    def passing(self, arrival: Arrival, message: Message) -> Message:
+        """Take note of what the server says to a client; return it as the client may hear it."""
+        if message.kind is Kind.REQUEST:
+            known = self._asked.note(arrival.session, self.link.route.incarnation, message.id)
+            return message if known == message.id else msgspec.structs.replace(message, id=known)
+        if message.kind is not Kind.RESPONSE:
+            return message
+        if arrival.message is None:
+            self._unpark(arrival, message.id)
+        elif arrival.message.method in _WISHES:
+            self._visits.answered(arrival, message)
+        return message
+
+    def resumable(self, arrival: Arrival) -> None:
+        """Take note that a client was given the id of an event."""
+        self._visits.resumable(arrival.session)
+
+    async def _reply(self, arrival: Arrival, chain: Chain, answered: Answered) -> Reply:
+        link, status, body = self.link, answered.status, answered.body
+        if status == 202 and not _is_request(arrival):
+            return accepted
+        message = parse_line(body) if arrival.message is not None else None
+        if message is not None and _answers(message, arrival):
+            answer = await chain.outward(arrival, self.passing(arrival, message))
+            return Reply(status, assemble(answer) if answer is not None else b"", answered.fields)
+        if _is_strange(status) or (status < 300 and _is_request(arrival)):
+            link.note("noise", f"HTTP {status} with {len(body)} bytes that are not MCP")
+            arrival.fault = "unreadable"
+            text = f"{link.route.workload} answered HTTP {status} with what is not MCP"
+            return refusal(502, INTERNAL_ERROR, text, arrival.message.id if arrival.message else b"")
+        # What did not pass the stages is no news for a client, only a reason.
+        return Reply(status, body if status >= 400 else b"", answered.fields)
+
+
+def _is_request(arrival: Arrival) -> bool:
+    return arrival.message is not None and arrival.message.kind is Kind.REQUEST
+
+
+def _is_strange(status: int) -> bool:
+    """Tell whether a status says nothing here: a redirection, or one that HTTP does not know."""
+    return 300 <= status < 400 or status >= 600
+
+
+def _answers(message: Message, arrival: Arrival) -> bool:
+    """Tell whether a body is about this request, and not the answer to another one."""
+    asked = arrival.message.id if arrival.message is not None else b""
+    if message.kind is not Kind.RESPONSE or message.id in (asked, b"", b"null"):
+        return True
+    try:
+        return bool(asked) and msgspec.json.decode(message.id) == msgspec.json.decode(asked)
+    except msgspec.DecodeError:
+        return False
+
+
+def _ends_with_its_client(arrival: Arrival) -> bool:
+    """Tell whether it does: a session's own stream, and every request of MCP 2026-07-28; a legacy call goes on."""
+    return arrival.method == "GET" or not is_legacy(arrival)
+
+
+def _fields_back(head: Head, passed: frozenset[bytes], session: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    back = {
+        name: value
+        for name, value in head.fields.items()
+        if name in _BACK or name in passed or (name[:4] == b"mcp-" and name != b"mcp-session-id")
+    }
+    # The session id of a refusal is that of a session that never was.
+    if session and head.status < 400:
+        back[b"mcp-session-id"] = session
+    if back.get(b"content-type", b"").partition(b";")[0].strip().lower() not in _MEDIA:
+        # Nothing that a browser would run under our address.
+        back[b"content-type"] = b"text/plain"
+    return tuple(back.items())
+
+
+def _failed(link: RelayLink, flight: Flight, error: Exception) -> Reply:
+    arrival, name = flight.arrival, link.route.workload
+    identifier = arrival.message.id if arrival.message else b""
+    if flight.is_stream and flight.fault in ("moved", "drained"):
+        # Nothing was to be heard yet: the client opens it again.
+        return Reply(200, b"", ((b"content-type", b"text/event-stream"),))
+    if flight.fault:
+        arrival.fault = flight.fault
+        return refusal(504 if flight.fault == "timeout" else 502, INTERNAL_ERROR, flight.reason, identifier)
+    if isinstance(error, Busy):
+        arrival.fault = "busy"
+        return refusal(503, INTERNAL_ERROR, "Too many calls in flight", identifier, RETRY)
+    link.suspect()
+    arrival.fault = "gone"
+    if isinstance(error, Broken):
+        return refusal(502, INTERNAL_ERROR, f"{name} {error}", identifier)
+    return refusal(503, INTERNAL_ERROR, f"{name} accepts no connections", identifier, RETRY)

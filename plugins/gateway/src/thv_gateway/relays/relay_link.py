@@ -1,0 +1,294 @@
+"""One incarnation of a server that speaks HTTP: its readiness, what it said of itself, and the way to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Coroutine, Sequence
+
+import msgspec
+
+from thv_core.errors import InvalidRequest
+from thv_core.model.egress import CallInFlight
+from thv_core.model.message import Message
+from thv_core.model.route import Route, RouteState
+from thv_gateway.client.connection import Broken
+from thv_gateway.client.connectors import Connectors
+from thv_gateway.client.http_client import HttpClient, Place
+from thv_gateway.client.pool import Busy, Pool
+from thv_gateway.client.remote import Remote, explained, place_of
+from thv_gateway.messages.versions import Era
+from thv_gateway.relays.flights import Flight, Flights
+from thv_gateway.relays.probe import Interview, Unauthorized
+from thv_gateway.servers.handshake import Handshake, Refused
+from thv_gateway.servers.liveness import Heartbeat
+from thv_gateway.servers.upstream import Estate
+
+__all__ = ["RelayLink"]
+
+ABSENT_SECONDS = 2.0
+"""How long a server that was ready before may refuse connections before it counts as gone."""
+
+_SWEEP_SECONDS = 0.5
+_RELIST_SECONDS = 1.0
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.5
+_PASSED = frozenset({b"last-event-id"})
+_AUTHORIZATION = frozenset({b"authorization", b"www-authenticate"})
+
+
+class RelayLink:
+    """The connection to one incarnation; see :class:`thv_gateway.servers.upstream.Upstream`.
+
+    A server that runs somewhere else is neither watched nor ever gone: it may be out of reach for a while, and nobody
+    here could start it anew. ``passed`` are the names of header fields that are handed on beside those of MCP.
+
+    :param changed: called after each change of ``state`` or ``tools``.
+    """
+
+    def __init__(self, route: Route, estate: Estate, changed: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.route = route
+        self.state = RouteState.STARTING
+        self.reason = ""
+        self.tools: tuple[str, ...] = ()
+        self.eras = frozenset({Era.LEGACY})
+        self.passed = _PASSED | _AUTHORIZATION if route.forward_authorization else _PASSED
+        self.handshake = Handshake(result=msgspec.Raw(b"{}"))
+        self.flights = Flights(route.request_timeout, loop.time)
+        self.pool = Pool(Connectors(()))
+        self.client = HttpClient(self.pool, Place.inside(route.target_port))
+        self._estate = estate
+        self._changed = changed
+        self._heartbeat = Heartbeat(route.workload, route.liveness, self, route.request_timeout, changed)
+        self._interview = Interview(self.client, self._hear)
+        self._obstacle = ""
+        self._suspected = self._stale = self._relisting = False
+        self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start()), loop.create_task(self._sweep())}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know."""
+        return self._heartbeat.notes
+
+    @property
+    def heard(self) -> float:
+        """When the server last answered anything, on the clock of the event loop."""
+        return self.flights.heard
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a call of a client is in flight."""
+        return any(not flight.is_stream for flight in self.flights)
+
+    async def ping(self) -> None:
+        """Return as soon as the server has answered a ping, whatever it answered; see ``servers.liveness``."""
+        try:
+            await self._interview.ping(self.route.incarnation)
+        except Refused:
+            return
+        except ConnectionRefusedError:
+            self.suspect()
+            raise
+
+    def in_flight(self) -> Sequence[CallInFlight]:
+        """Return the first calls that the server has not answered."""
+        return self.flights.named()
+
+    def end_streams(self) -> None:
+        """End the streams of sessions; calls go on."""
+        for flight in self.flights.streams():
+            flight.give_up("drained", "The gateway is being restarted")
+
+    def close(self, reason: str) -> None:
+        """Let go of the server without disturbing it; calls in flight end with an error."""
+        for task in self._tasks:
+            task.cancel()
+        self._give_up(reason)
+        if self.route.target_url:
+            self.pool.close()
+
+    def keeps_sessions(self) -> None:
+        """Take note that the server keeps sessions of its own."""
+        if not self.handshake.stateful:
+            self.handshake.stateful = True
+            self._estate.handshakes.keep(self.route.incarnation, self.handshake)
+            self._changed()
+
+    def suspect(self) -> None:
+        """Find out whether the server still accepts connections; it is gone when it does not for a while."""
+        if self.state is RouteState.READY and not self._suspected and not self.route.target_url:
+            self._suspected = True
+            self._spawn(self._look())
+
+    def tools_changed(self) -> None:
+        """List the tools again: one list at a time, and one more afterwards."""
+        self._stale = True
+        if not self._relisting and self.state is RouteState.READY:
+            self._relisting = True
+            self._spawn(self._relist())
+
+    def finish(self, flight: Flight) -> None:
+        """End an exchange: its connection goes back, and nobody watches its client any more."""
+        self.flights.end(flight)
+        self.client.release(flight)
+        flight.unwatch()
+
+    def park(self, flight: Flight) -> None:
+        """Let go of an exchange that the server goes on with."""
+        self.flights.park(flight)
+        self.client.release(flight)
+        flight.unwatch()
+
+    def note(self, event: str, detail: str) -> None:
+        """Write a line to the proxy log."""
+        self._estate.log.write(event, detail)
+
+    async def _start(self) -> None:
+        try:
+            self.pool, place = await self._way()
+        except (InvalidRequest, OSError) as error:
+            self._settle(RouteState.FAILED, f"{self.route.workload} cannot be reached: {error}")
+            return
+        self.pool.on_loss = self.suspect
+        self.client = HttpClient(self.pool, place)
+        self._interview = Interview(self.client, self._hear)
+        stored = self._estate.handshakes.of(self.route.incarnation)
+        if stored is None:
+            await self._meet()
+        elif self.route.target_url or await self._accepts(ABSENT_SECONDS):
+            self._known(stored)
+            self._settle(RouteState.READY, "")
+        else:
+            self._settle(RouteState.GONE, self._gone)
+        if self.state is RouteState.READY and not self.route.target_url:
+            self._spawn(self._watch())
+
+    async def _way(self) -> tuple[Pool, Place]:
+        route, outlets = self.route, self._estate.outlets
+        if route.target_url:
+            return Pool(await Remote.of(route.target_url, outlets.trust)), place_of(route.target_url)
+        return await outlets.way_in(route.incarnation), Place.inside(route.target_port)
+
+    async def _watch(self) -> None:
+        self._settle(RouteState.HUNG, await self._heartbeat.lost())
+
+    def _hear(self) -> None:
+        self.flights.heard = asyncio.get_running_loop().time()
+
+    async def _meet(self) -> None:
+        name, seconds = self.route.workload, self.route.start_timeout
+        self._obstacle = (
+            f"nothing listens on port {self.route.target_port} in the server's own network;"
+            " it may be told by PORT or its arguments"
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                handshake = await self._greeted()
+            self._known(handshake)
+            self._estate.handshakes.keep(self.route.incarnation, handshake)
+        except TimeoutError:
+            self._settle(RouteState.FAILED, self._obstacle)
+        except Refused as refused:
+            self._settle(RouteState.FAILED, f"{name} refused initialize: {refused}")
+        except ssl.SSLCertVerificationError as error:
+            self._settle(RouteState.FAILED, f"{name} {explained(error)}")
+        else:
+            self._settle(RouteState.READY, "")
+
+    async def _greeted(self) -> Handshake:
+        """Try until the server answers; who calls bounds the time."""
+        pause = _FIRST_PAUSE
+        while (handshake := await self._attempt()) is None:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        return handshake
+
+    async def _attempt(self) -> Handshake | None:
+        route = self.route
+        if not (route.target_url or await self.client.accepts()):
+            return None
+        where = "" if route.target_url else f" on port {route.target_port}"
+        self._obstacle = f"{route.workload} did not answer initialize{where} within {route.start_timeout:g} s"
+        try:
+            return await Interview(self.client).handshake(route.incarnation)
+        except Unauthorized:
+            if not route.forward_authorization:
+                raise
+            # Its clients authorize themselves, and learn from it how.
+            return self.handshake
+        except ssl.SSLCertVerificationError:
+            raise
+        except (Broken, Busy, OSError) as error:
+            self._obstacle = f"{route.workload} {_why(error)}"
+        return None
+
+    def _known(self, handshake: Handshake) -> None:
+        self.handshake = handshake
+        self.tools = handshake.tools or ()
+
+    async def _accepts(self, seconds: float) -> bool:
+        pause, waited = _FIRST_PAUSE, 0.0
+        while not await self.client.accepts():
+            if waited > seconds:
+                return False
+            await asyncio.sleep(pause)
+            waited += pause
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        return True
+
+    async def _look(self) -> None:
+        accepts = await self._accepts(ABSENT_SECONDS)
+        self._suspected = False
+        if not accepts:
+            self._settle(RouteState.GONE, self._gone)
+
+    @property
+    def _gone(self) -> str:
+        return f"{self.route.workload} accepts no connections on port {self.route.target_port} any more"
+
+    async def _relist(self) -> None:
+        while self._stale:
+            self._stale = False
+            with contextlib.suppress(Broken, Busy, OSError, Refused, TimeoutError):
+                async with asyncio.timeout(self.route.start_timeout):
+                    self._known(await Interview(self.client).handshake(self.route.incarnation))
+                self._estate.handshakes.keep(self.route.incarnation, self.handshake)
+                self._changed()
+            # A server may say so again and again, and each list costs everyone a little.
+            await asyncio.sleep(_RELIST_SECONDS)
+        self._relisting = False
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(_SWEEP_SECONDS, self.route.request_timeout / 4))
+            for flight in self.flights.give_up_overdue():
+                asked: Message | None = flight.arrival.message
+                what = asked.method or "a response" if asked else flight.arrival.method
+                self.note("timeout", f"no answer to {what} in {self.route.request_timeout:g} s")
+
+    def _settle(self, state: RouteState, reason: str) -> None:
+        if self.state not in (RouteState.STARTING, RouteState.READY):
+            return
+        self.state = state
+        self.reason = reason
+        if state is not RouteState.READY:
+            self._give_up(reason)
+        self.note(state.value, reason or f"protocol {self.handshake.version}")
+        self._changed()
+
+    def _give_up(self, reason: str) -> None:
+        for flight in self.flights:
+            flight.give_up("gone", reason)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return explained(error)
+    return f"{error} when it was asked to initialize" if isinstance(error, Broken) else "takes no more connections"

@@ -1,0 +1,1 @@
+"""Clients' sessions: their ids, what is remembered of them, and what servers asked them."""

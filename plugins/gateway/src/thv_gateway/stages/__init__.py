@@ -1,0 +1,1 @@
+"""The one chain of stages, and those that every workload has. What answers a request is elsewhere."""

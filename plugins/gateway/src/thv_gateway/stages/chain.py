@@ -1,0 +1,167 @@
+"""The flat chain of stages: walked forward for a request, backward for each message and for the end.
+
+A plugin's stage and a built-in one are the same thing to it. An exception of a stage refuses the request; it never
+lets one pass.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from thv_core.errors import PluginBroken, PluginNotFound, ThvError
+from thv_core.model.message import Kind, Message
+from thv_core.model.run_config import MiddlewareConfig
+from thv_core.spi.middleware import Exchange, Middleware, MiddlewareRecipe, Outcome, Reply, Stage
+from thv_gateway.messages.answers import INTERNAL_ERROR, failure, refusal
+from thv_gateway.messages.versions import Era
+from thv_gateway.sessions.sessions import Session
+from thv_gateway.web.peer import NOBODY, Peer
+
+__all__ = ["Arrival", "BuiltIn", "Chain", "Step", "plugin_steps"]
+
+
+@dataclass(slots=True)
+class Arrival(Exchange):
+    """An exchange with what only built-in stages use.
+
+    ``peer`` is the client's end of it. ``fields`` holds the last value of each header. ``live`` is the session behind
+    ``session``, ``era`` the one that the client speaks in this request. ``reached`` counts the stages that were
+    entered; ``fault`` is a word when the gateway itself ended the exchange with an error.
+    """
+
+    peer: Peer = NOBODY
+    era: Era = Era.LEGACY
+    fields: Mapping[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+    live: Session | None = None
+    reached: int = 0
+    fault: str = ""
+
+
+class Step(Protocol):
+    """One stage, built in or a plugin's."""
+
+    stage: Stage
+
+    async def on_request(self, exchange: Arrival, /) -> Reply | None:
+        """See :meth:`thv_core.spi.middleware.Middleware.on_request`."""
+        ...
+
+    async def on_message(self, exchange: Arrival, message: Message, /) -> Message:
+        """See :meth:`thv_core.spi.middleware.Middleware.on_message`."""
+        ...
+
+    async def on_end(self, exchange: Arrival, outcome: Outcome, /) -> None:
+        """See :meth:`thv_core.spi.middleware.Middleware.on_end`."""
+        ...
+
+
+class BuiltIn:
+    """The empty methods of a built-in stage."""
+
+    async def on_request(self, exchange: Arrival, /) -> Reply | None:
+        """Let every request pass."""
+        return None
+
+    async def on_message(self, exchange: Arrival, message: Message, /) -> Message:
+        """Return the message unchanged."""
+        return message
+
+    async def on_end(self, exchange: Arrival, outcome: Outcome, /) -> None:
+        """Take no note."""
+
+
+class Chain:
+    """The stages of one route, sorted once; those that do not override a method cost nothing for it.
+
+    :param complain: called with the name of a stage and of the exception that it raised.
+    """
+
+    def __init__(self, steps: Iterable[Step], complain: Callable[[str, str], None]) -> None:
+        self.steps = tuple(sorted(steps, key=lambda step: step.stage))
+        self._complain = complain
+        numbered = tuple(enumerate(self.steps, start=1))
+        self._inward = tuple(pair for pair in numbered if _overrides(pair[1], "on_request"))
+        self._outward = tuple(step for step in reversed(self.steps) if _overrides(step, "on_message"))
+        self._ends = tuple(pair for pair in reversed(numbered) if _overrides(pair[1], "on_end"))
+
+    async def enter(self, arrival: Arrival) -> Reply | None:
+        """Walk the stages forward; a reply, or an exception, ends the exchange."""
+        for number, step in self._inward:
+            arrival.reached = number
+            try:
+                reply = await step.on_request(arrival)
+            except Exception as error:
+                return self._failed(step, error, arrival)
+            if reply is not None:
+                arrival.fault = arrival.fault or "refused"
+                return reply
+        arrival.reached = len(self.steps)
+        return None
+
+    async def outward(self, arrival: Arrival, message: Message) -> Message | None:
+        """Walk backward with a message for the client; ``None`` drops a notification that a stage failed on."""
+        for step in self._outward:
+            try:
+                message = await step.on_message(arrival, message)
+            except Exception as error:
+                self._failed(step, error, arrival)
+                if message.kind is Kind.RESPONSE:
+                    return failure(message.id, INTERNAL_ERROR, "Internal error")
+                return None
+        return message
+
+    async def leave(self, arrival: Arrival, outcome: Outcome) -> None:
+        """Tell every stage that was entered how the exchange ended, exactly once."""
+        for number, step in self._ends:
+            if number > arrival.reached:
+                continue
+            try:
+                await step.on_end(arrival, outcome)
+            except Exception as error:
+                self._complain(type(step).__name__, type(error).__name__)
+
+    def _failed(self, step: Step, error: Exception, arrival: Arrival) -> Reply:
+        self._complain(type(step).__name__, type(error).__name__)
+        arrival.fault = "internal"
+        identifier = arrival.message.id if arrival.message else b""
+        return refusal(500, INTERNAL_ERROR, "Internal error", identifier)
+
+
+def plugin_steps(configs: Iterable[MiddlewareConfig], recipes: Mapping[str, MiddlewareRecipe]) -> list[Step]:
+    """Build the middleware that a workload asks for.
+
+    :raises PluginNotFound: when a recipe is missing: the route fails closed.
+    :raises PluginBroken: when a recipe fails, or builds for another stage than it declares.
+    :raises ThvError: what a recipe says of its parameters.
+    """
+    steps: list[Step] = []
+    for config in configs:
+        recipe = recipes.get(config.type)
+        if recipe is None:
+            raise PluginNotFound(
+                f"no installed plugin offers the middleware {config.type!r}",
+                hint="Install the plugin, or remove the middleware from the workload.",
+            )
+        steps.append(_built(config, recipe))
+    return steps
+
+
+def _built(config: MiddlewareConfig, recipe: MiddlewareRecipe) -> Step:
+    try:
+        step = recipe.build(config.parameters)
+    except ThvError:
+        raise
+    except Exception as error:
+        raise PluginBroken(f"the middleware {config.type!r} could not be built: {type(error).__name__}") from error
+    if step.stage != recipe.stage:
+        raise PluginBroken(f"the middleware {config.type!r} declares {recipe.stage.name} and is {step.stage.name}")
+    return step
+
+
+def _overrides(step: Step, name: str) -> bool:
+    method = getattr(step, name)
+    function = method.__func__ if isinstance(method, types.MethodType) else method
+    return function not in (getattr(Middleware, name), getattr(BuiltIn, name))

@@ -1,0 +1,127 @@
+"""The addresses of one workload: each a listener with the stages that guard it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from thv_core.spi.middleware import Reply, Stage
+from thv_gateway.messages.answers import INTERNAL_ERROR, refusal
+from thv_gateway.servers.life import Life
+from thv_gateway.stages.chain import Arrival, BuiltIn, Chain
+from thv_gateway.web.app import Application
+from thv_gateway.web.listeners import Listener
+from thv_gateway.web.reception import RETRY
+
+__all__ = ["Address", "Door", "Doors", "address_of"]
+
+Address = tuple[str, int]
+
+
+class _NotYet(BuiltIn):
+    """Let nobody in: the listener is there so that no other program takes its port."""
+
+    stage = Stage.ORIGIN
+
+    async def on_request(self, exchange: Arrival, /) -> Reply | None:
+        """Answer 503."""
+        return refusal(503, INTERNAL_ERROR, f"{exchange.workload} is not served here yet", headers=RETRY)
+
+
+class Door:
+    """One listener; nobody comes in before :meth:`serve`."""
+
+    def __init__(self, address: Address, app: Application, changed: Callable[[], None], *, shared: bool) -> None:
+        self.app = app
+        self.life: Life | None = None
+        self.listener = Listener(address, app, changed, shared=shared)
+        self._port = address[1]
+
+    def shut(self) -> None:
+        """Let nobody in any more."""
+        self.life = None
+        self.app.chain = _nobody()
+
+    def serve(self, life: Life) -> None:
+        """Guard it with the stages of a life from now on; requests that came in before end in those they entered."""
+        if self.life is not life:
+            self.life = life
+            self.app.chain = life.chain(self._port)
+
+
+class Doors:
+    """Every listener of one workload.
+
+    :param made: returns an application with a chain.
+    :param changed: called when a listener is bound, or cannot be.
+    """
+
+    def __init__(self, made: Callable[[Chain], Application], changed: Callable[[], None]) -> None:
+        self._made = made
+        self._changed = changed
+        self._open: dict[Address, Door] = {}
+        self._left: list[Door] = []
+
+    @property
+    def busy(self) -> int:
+        """How many requests are being answered."""
+        return sum(door.app.busy for door in (*self._open.values(), *self._left))
+
+    def at(self, address: Address) -> Listener | None:
+        """Return the listener on an address."""
+        door = self._open.get(address)
+        return door.listener if door is not None else None
+
+    def arrange(self, current: Life, candidate: Life, *, lingering: bool) -> None:
+        """Serve the current life on its address, and open that of the candidate, which may be the current one.
+
+        :param lingering: whether addresses of former lives are served as long as calls are in flight to those.
+        """
+        wanted = {address_of(life) for life in (current, candidate) if life.refusal is None}
+        for address in self._open.keys() - wanted:
+            door = self._open[address]
+            if lingering and door.life is not None and current.refusal is None:
+                door.serve(current)
+            else:
+                self._left.append(self._open.pop(address))
+                door.listener.stop_accepting()
+        for address in wanted - self._open.keys():
+            self._open[address] = self._door(address)
+        self._share()
+        if current.refusal is None:
+            self._open[address_of(current)].serve(current)
+        else:
+            for door in self._open.values():
+                door.shut()
+        self._left = [door for door in self._left if door.listener.is_used]
+
+    def stop_accepting(self) -> None:
+        """Take no new connections."""
+        for door in self._open.values():
+            door.listener.stop_accepting()
+
+    def close(self) -> None:
+        """Close everything at once."""
+        for door in (*self._open.values(), *self._left):
+            door.listener.close()
+        self._open.clear()
+        self._left.clear()
+
+    def _door(self, address: Address) -> Door:
+        shared = any(port == address[1] for _, port in self._open)
+        self._share(address[1])
+        return Door(address, self._made(_nobody()), self._changed, shared=shared)
+
+    def _share(self, *more: int) -> None:
+        """Let the same port be bound on another host beside what is bound, while that is wanted and no longer."""
+        ports = [*more, *(port for _, port in self._open)]
+        for (_, port), door in self._open.items():
+            door.listener.share(wanted=ports.count(port) > 1)
+
+
+def _nobody() -> Chain:
+    return Chain([_NotYet()], lambda stage, error: None)
+
+
+def address_of(life: Life) -> Address:
+    """Return where a life is served."""
+    return life.route.host, life.route.port
