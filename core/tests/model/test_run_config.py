@@ -62,7 +62,6 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "an argument with NUL": ({"cmd_args": ["a", "\0"]}, "cmd_args[1] has a NUL character"),
     "another schema": ({"schema_version": "v9"}, "schema_version 'v9' is not"),
     "an unknown transport": ({"transport": "carrier-pigeon"}, "is not one of stdio, sse, streamable-http"),
-    "a transport that is not offered": ({"transport": "sse"}, "not offered"),
     "a port without a transport that has one": ({"target_port": 8000}, "means nothing to a server that speaks stdio"),
     "a port that needs privileges": (HTTP | {"target_port": 80}, "target_port 80 is not between 1024 and 65535"),
     "a target port that is too large": (HTTP | {"target_port": 65536}, "is not between 1024 and 65535"),
@@ -131,6 +130,7 @@ def test_a_configuration_that_was_built_is_checked_alike() -> None:
 
 def test_an_http_server_listens_at_the_usual_port_unless_another_is_said() -> None:
     assert decoded(**HTTP).target_port == 8080
+    assert decoded(transport="sse").target_port == 8080
     assert decoded(**HTTP, target_port=8000).target_port == 8000
     assert decoded().target_port == 0
 

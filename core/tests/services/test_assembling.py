@@ -3,11 +3,13 @@
 import pytest
 
 from thv_core.errors import InvalidRequest
+from thv_core.model.document import decode_document, encode_document
 from thv_core.model.entry import PackageSpec, ServerEntry
 from thv_core.model.profile import Network, Outbound, PermissionProfile
 from thv_core.model.reach import outbound_rules
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig
+from thv_core.model.serving import SERVING
 from thv_core.services.assembling import assemble, builtin_profile, is_pinned, package_of, same_package, scheme_of
 
 ENTRY = ServerEntry(
@@ -31,6 +33,14 @@ def test_the_user_wins_over_the_entry() -> None:
 def test_the_name_is_derived_and_the_profile_is_the_entrys_without_another() -> None:
     config = assemble(request(), ENTRY)
     assert (config.name, config.permission_profile.name) == ("time", "catalog")
+
+
+def test_how_clients_meet_it_is_kept_and_what_is_usual_is_left_out() -> None:
+    sent = decode_document(encode_document(request()), RunRequest, "the request")
+    assert encode_document(assemble(sent, ENTRY)) == encode_document(assemble(request(), ENTRY))
+    assert not [key for key in SERVING if f'"{key}"'.encode() in encode_document(assemble(sent, ENTRY))]
+    config = assemble(request(session_ttl="5m", proxy_mode="sse", stateless=False), ENTRY)
+    assert (config.session_ttl, config.proxy_mode) == ("5m", "sse")
 
 
 def test_the_default_profile_grants_nothing() -> None:

@@ -17,6 +17,7 @@ from thv_core.model.entry import PackageRoot
 from thv_core.model.plan import deployment_plan
 from thv_core.model.profile import BUILTIN_PROFILES, Outbound, PermissionProfile
 from thv_core.model.run_config import MiddlewareConfig, RunConfig
+from thv_core.model.serving import ScalingConfig, SessionRedis
 from thv_core.services.importing import Imported, imported
 from thv_core.services.toolhive_keys import KNOWN_TO_TOOLHIVE
 
@@ -150,6 +151,15 @@ FULL = RunConfig(
     permission_profile_name_or_path="team.json",
     permission_profile=PermissionProfile(name="team", read=("/c:/c",), tmpfs={"/t": "1MiB"}),
     additional_middleware_configs=(MiddlewareConfig(type="x", parameters={"a": [1, None, "b"]}),),
+    allowed_origins=("https://chat.example", "http://localhost:6274"),
+    trust_proxy_headers=True,
+    stateless=True,
+    strict_protocol_validation=True,
+    session_ttl="90m",
+    request_timeout="1.5s",
+    scaling_config=ScalingConfig(session_redis=SessionRedis(address="rediss://redis:6379")),
+    tls_certificate="/c.pem",
+    tls_key="/k.pem",
 )
 
 
@@ -205,6 +215,28 @@ def test_an_http_server_keeps_its_port_and_not_the_variables_that_say_it() -> No
     assert found.notes == ()
 
 
+def test_how_clients_meet_a_server_is_kept() -> None:
+    kept = {
+        "proxy_mode": "sse",
+        "endpoint_prefix": "/team",
+        "trust_proxy_headers": True,
+        "strict_protocol_validation": True,
+        "session_ttl": "5m0s",
+        "allowed_origins": ["https://chat.example"],
+        "scaling_config": {"backend_replicas": 1, "session_redis": {"address": "redis:6379", "db": 2}},
+    }
+    config = read(of_toolhive(**kept)).config
+    found = json.loads(encode_document(config))
+    del kept["scaling_config"]
+    assert {key: found[key] for key in kept} == kept
+    assert config.scaling_config == ScalingConfig(session_redis=SessionRedis(address="redis:6379", db=2))
+
+
+def test_a_server_of_sse_is_imported_with_its_port_and_without_a_mode_that_is_for_stdio() -> None:
+    config = read(of_toolhive(transport="sse", proxy_mode="sse", target_port=9000, stateless=False)).config
+    assert (config.transport, config.target_port, config.proxy_mode) == ("sse", 9000, "streamable-http")
+
+
 def test_the_target_port_of_a_server_on_stdio_means_nothing() -> None:
     assert read(of_toolhive(target_port=31234)).config.target_port == 0
 
@@ -231,9 +263,9 @@ def test_a_volume_is_granted_once_though_the_profile_repeats_it() -> None:
         (REMOTE, ["remote_url", "remote_auth_config"]),
         (of_toolhive(image="ghcr.io/acme/server:1"), ["image"]),
         (of_toolhive(image="toolhivelocal/go-server:20260105101112"), ["image"]),
-        (of_toolhive(transport="sse", proxy_mode="sse"), ["transport", "proxy_mode"]),
+        (of_toolhive(transport="inspector"), ["transport"]),
         (of_toolhive(host="0.0.0.0", tools_filter=["a"], publish=["80:80"]), ["tools_filter", "publish", "host"]),
-        (of_toolhive(allowed_origins=["https://chat.example"]), ["allowed_origins"]),
+        (of_toolhive(header_forward={"add_plaintext_headers": {"X-A": "hunter7"}}), ["header_forward"]),
         (
             of_toolhive(permission_profile={"privileged": True, "read": ["data"], "network": {"mode": "host"}}),
             ["permission_profile.privileged", "permission_profile.read", "permission_profile.network.mode"],
@@ -276,7 +308,7 @@ def test_no_secret_is_repeated(shape: str) -> None:
         assert "hunter" not in found
 
 
-@pytest.mark.parametrize("document", [OIDC, TELEMETRY, of_toolhive(host="0.0.0.0", session_ttl="5m0s")])
+@pytest.mark.parametrize("document", [OIDC, TELEMETRY, of_toolhive(host="0.0.0.0", publish=["80:80"])])
 def test_what_is_not_offered_is_left_out_when_it_is_said_and_named_in_the_notes(document: dict[str, Any]) -> None:
     error = refusal(document)
     assert "--drop-unsupported" in error.hint
@@ -290,7 +322,7 @@ def test_what_is_not_offered_is_left_out_when_it_is_said_and_named_in_the_notes(
     [
         (REMOTE, "Name the package of the server"),
         (of_toolhive(image="ghcr.io/acme/server:1"), "Name the package of the server"),
-        (of_toolhive(transport="sse"), "Run the server with its stdio or streamable-http transport"),
+        (of_toolhive(transport="inspector"), "Write into the document how the server speaks"),
     ],
 )
 def test_what_a_server_is_cannot_be_left_out(document: dict[str, Any], hint: str) -> None:
@@ -317,8 +349,8 @@ def test_what_says_nothing_is_ignored(key: str, value: object) -> None:
 
 
 def test_every_key_of_toolhive_is_known_when_it_is_not_set() -> None:
-    assert len(KNOWN_TO_TOOLHIVE) > 40
-    assert read(of_toolhive(**dict.fromkeys(sorted(KNOWN_TO_TOOLHIVE - {"proxy_mode"})))) == read(of_toolhive())
+    assert len(KNOWN_TO_TOOLHIVE) > 35
+    assert read(of_toolhive(**dict.fromkeys(sorted(KNOWN_TO_TOOLHIVE)))) == read(of_toolhive())
 
 
 def test_a_key_that_nobody_knows_is_an_error_with_the_nearest() -> None:

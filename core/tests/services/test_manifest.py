@@ -102,7 +102,7 @@ def test_documents_that_follow_each_other_are_one_manifest() -> None:
         ("- name: x", "image is missing (line 1)", ""),
         ("- image: uvx://x\n  env_vars:\n    A: 1", "every value of env_vars must be text", ""),
         ("- image: uvx://x\n  port: '1'", "port must be a whole number, not text (line 2)", ""),
-        ("- image: uvx://x\n- image: uvx://y\n  transport: sse", "transport sse is not offered", ""),
+        ("- image: uvx://x\n- image: uvx://y\n  transport: pigeon", "transport 'pigeon' is not one of", ""),
         ("- image: uvx://x\n  permission_profile_name_or_path: team", "no permission profile 'team' (line 2)", ""),
         (
             "image: uvx://x\npermission_profile:\n  network:\n    outbound:\n      alow_host: [x]",

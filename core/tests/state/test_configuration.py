@@ -211,6 +211,8 @@ def test_setting_changes_one_value_and_no_other_byte(path: Path) -> None:
 SETTINGS = {
     "runtime": ("podman", "podman"),
     "gateway": ("8", "8"),
+    "gateway_shared_port": ("19000", 19000),
+    "gateway_workers": ("4", 4),
     "secrets.provider": ("vault", "vault"),
     "start_timeout": ("90", 90.0),
     "request_timeout": ("0.5", 0.5),

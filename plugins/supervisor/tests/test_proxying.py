@@ -18,16 +18,21 @@ import pytest
 
 from thv_core.errors import InvalidRequest, PortUnavailable, StartFailed
 from thv_core.model.document import decode_document, encode_document
-from thv_core.model.route import RouteReport, RouteSnapshot, RouteState
+from thv_core.model.route import GatewayCommand, Order, Route, RouteReport, RouteSnapshot, RouteState
+from thv_core.model.serving import HeaderForward
 from thv_core.spi.gateways import GATEWAY_SOCKET, ROUTES_FILE, Gateway, GatewaySeat
 from thv_core.state.files import unix_address
-from thv_supervisor.proxying import proxied, remote_route
+from thv_supervisor.proxying import proxied, remote_config, remote_route
 from thv_testkit.echo.http_transport import HttpEcho
 from thv_testkit.echo.server import Echo
 
 PROGRAM = Path(__file__).parent / "programs" / "run_command.py"
 URL = "https://far.example/mcp"
 WITHIN = 20.0
+
+
+def route_to(name: str, target: str, host: str, port: int, **keys: Any) -> Route:
+    return remote_route(remote_config(name, target, {"host": host, "port": port, **keys}))
 
 
 class ReportingGateway(Gateway):
@@ -67,7 +72,7 @@ def test_it_serves_until_the_gateway_ends_and_leaves_nothing_behind() -> None:
         heard.append(each)
         gateway.content.set()
 
-    route = remote_route("far", URL, "localhost", 0)
+    route = route_to("far", URL, "localhost", 0)
     proxied(route, gateway, ready)
     assert [each.port for each in heard] == [5]
     assert gateway.snapshot == RouteSnapshot(routes=(route,))
@@ -75,11 +80,50 @@ def test_it_serves_until_the_gateway_ends_and_leaves_nothing_behind() -> None:
     assert not gateway.seat.directory.exists()
 
 
+def test_values_of_secrets_go_to_the_gateway_and_into_no_file() -> None:
+    class TakingGateway(ReportingGateway):
+        """Takes one command before it reports."""
+
+        taken: list[GatewayCommand]
+
+        def serve(self, seat: GatewaySeat) -> None:
+            self.seat = seat
+            self.written = (seat.directory / ROUTES_FILE).read_bytes()
+            with socket.socket(socket.AF_UNIX) as listener:
+                with unix_address(seat.directory / GATEWAY_SOCKET) as address:
+                    listener.bind(address)
+                listener.listen()
+                channel, _ = listener.accept()
+                with channel, channel.makefile("rb") as lines:
+                    self.taken = [decode_document(lines.readline(), GatewayCommand, "the command")]
+                    channel.sendall(encode_document(report(RouteState.READY, port=5)) + b"\n")
+
+    gateway = TakingGateway()
+    headers = HeaderForward(add_plaintext_headers={"X-A": "b"}, add_headers_from_secret={"Authorization": "token"})
+    route = route_to("far", URL, "127.0.0.1", 0, header_forward=headers)
+    proxied(route, gateway, lambda _: None, {"token": "v4lue"})
+    assert gateway.taken == [GatewayCommand(order=Order.VALUES, values={"token": "v4lue"})]
+    assert b"v4lue" not in gateway.written
+    assert [(each.name, each.value, each.secret) for each in route.forward_headers] == [
+        ("X-A", "b", ""),
+        ("Authorization", "", "token"),
+    ]
+
+
+def test_a_route_is_met_as_its_configuration_says(tmp_path: Path) -> None:
+    socket_path = str(tmp_path / "s.sock")
+    keys = {"session_ttl": "5m", "request_timeout": "7s", "endpoint_prefix": "/x", "allowed_origins": ("https://a",)}
+    route = route_to("far", f"{URL}?key=1", "localhost", 0, transport="sse", socket=socket_path, **keys)
+    assert (route.target_url, route.transport, route.port) == (f"{URL}?key=1", "sse", 0)
+    assert (route.terms.socket, route.terms.session_ttl, route.terms.endpoint_prefix) == (socket_path, 300.0, "/x")
+    assert (route.terms.origins, route.request_timeout) == (("https://a",), 7.0)
+
+
 @pytest.mark.parametrize(("code", "kind"), [("port-unavailable", PortUnavailable), ("start-failed", StartFailed)])
 def test_a_server_that_does_not_answer_ends_it_with_the_reason(code: str, kind: type[Exception]) -> None:
     gateway = ReportingGateway(report(RouteState.FAILED, reason="far is away", error_code=code))
     with pytest.raises(kind, match=r"^far is away"):
-        proxied(remote_route("far", URL, "127.0.0.1", 0), gateway, lambda _: None)
+        proxied(route_to("far", URL, "127.0.0.1", 0), gateway, lambda _: None)
     assert gateway.seat is not None
     assert not gateway.seat.directory.exists()
 
@@ -89,28 +133,28 @@ def test_a_gateway_that_ends_by_itself_is_no_failure_of_ours() -> None:
         def serve(self, seat: GatewaySeat) -> None:
             """End at once."""
 
-    proxied(remote_route("far", URL, "127.0.0.1", 0), EndingGateway(), lambda _: None)
+    proxied(route_to("far", URL, "127.0.0.1", 0), EndingGateway(), lambda _: None)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "a.example", ""])
 def test_nothing_listens_beyond_loopback(host: str) -> None:
     with pytest.raises(InvalidRequest, match="is not a loopback address"):
-        remote_route("far", URL, host, 0)
+        route_to("far", URL, host, 0)
 
 
-@pytest.mark.parametrize("target", ["", "far.example/mcp", "ftp://far.example/", "https:///mcp", "https://me:pw@far/"])
+@pytest.mark.parametrize("target", ["", "far.example/mcp", "ftp://far.example/", "https:///mcp"])
 def test_a_target_is_the_url_of_an_endpoint(target: str) -> None:
     with pytest.raises(InvalidRequest, match="is not the URL of an MCP endpoint"):
-        remote_route("far", target, "127.0.0.1", 0)
+        route_to("far", target, "127.0.0.1", 0)
 
 
 def test_a_route_has_a_port_of_its_own_or_the_given_one() -> None:
-    first, second = remote_route("far", URL, "127.0.0.1", 0), remote_route("far", URL, "::1", 1234)
+    first, second = route_to("far", URL, "127.0.0.1", 0), route_to("far", URL, "::1", 1234)
     assert first.port > 0
     assert (second.port, second.host) == (1234, "::1")
     assert first.forward_authorization
     with pytest.raises(InvalidRequest, match="cannot name a workload"):
-        remote_route("-far", URL, "127.0.0.1", 0)
+        route_to("-far", URL, "127.0.0.1", 0)
 
 
 # As a process, with the gateway that is installed --------------------------------------------------------------------

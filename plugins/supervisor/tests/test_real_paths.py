@@ -48,3 +48,33 @@ def test_what_is_not_there_cannot_be_granted(tmp_path: Path) -> None:
     config = RunConfig(name="echo", image="fake://echo@1.0.0", volumes=(f"{tmp_path}/missing:/v",))
     with pytest.raises(InvalidRequest, match="cannot be granted: No such file"):
         with_real_paths(config)
+
+
+def test_the_files_of_tls_and_the_folder_of_a_socket_are_real_too(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "c.pem").write_text("c")
+    link = str(tmp_path / "link")
+    config = RunConfig(
+        name="x", image="y", tls_certificate=f"{link}/c.pem", tls_key=f"{link}/c.pem", socket=f"{link}/s"
+    )
+    found = with_real_paths(config)
+    real = str((tmp_path / "real").resolve())
+    assert (found.tls_certificate, found.tls_key, found.socket) == (f"{real}/c.pem", f"{real}/c.pem", f"{real}/s")
+    assert with_real_paths(found) == found
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"tls_certificate": "/nowhere/c.pem"}, "the certificate /nowhere/c.pem cannot be read: No such file"),
+        ({"tls_key": "/usr"}, "the key /usr cannot be read: Is a directory"),
+        ({"socket": "/nowhere/s.sock"}, "no socket can be made at /nowhere/s.sock: No such file"),
+    ],
+)
+def test_a_file_of_tls_that_cannot_be_read_and_a_socket_in_no_folder_are_named(
+    keys: dict[str, str], words: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        with_real_paths(RunConfig(name="x", image="y", **keys))
+    assert words in refused.value.message

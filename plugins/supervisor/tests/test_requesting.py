@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from thv_core.errors import InvalidDocument, InvalidRequest, SecretNotFound
+from thv_core.model.serving import SERVING, Serving
 from thv_supervisor.requesting import request_from
 
 NOTHING: dict[str, Any] = {
@@ -34,9 +36,23 @@ NOTHING: dict[str, Any] = {
     "host": "127.0.0.1",
     "env_file": "",
     "env_file_dir": "",
-    "proxy_mode": "streamable-http",
     "isolate_network": True,
     "drop_unsupported": False,
+    "proxy_mode": "streamable-http",
+    "endpoint_prefix": "",
+    "allowed_origins": (),
+    "trust_proxy_headers": False,
+    "stateless": False,
+    "strict_protocol_validation": False,
+    "session_ttl": 0.0,
+    "request_timeout": 0.0,
+    "stdio_sessions": "shared",
+    "forward_headers": (),
+    "forward_secrets": (),
+    "session_redis": "",
+    "tls_cert": "",
+    "tls_key": "",
+    "socket": "",
 }
 
 
@@ -110,7 +126,68 @@ def test_each_flag_has_its_place(tmp_path: Path) -> None:
         "permission_profile_name_or_path": "",
         "shell_values": {},
         "network": {},
+        **msgspec.to_builtins(Serving()),
+        "allowed_origins": [],
     }
+
+
+def test_how_clients_meet_it_has_its_place(tmp_path: Path) -> None:
+    made = request(
+        tmp_path,
+        {"KEY": "v4lue"},
+        proxy_mode="sse",
+        endpoint_prefix="/team",
+        allowed_origins=("https://a.example", "https://b.example"),
+        trust_proxy_headers=True,
+        stateless=True,
+        strict_protocol_validation=True,
+        session_ttl=1800.0,
+        request_timeout=90.0,
+        stdio_sessions="per-client",
+        forward_headers=("X-A=b=c", "X-B=d"),
+        forward_secrets=("Authorization=token", "X-C=env:KEY"),
+        session_redis="redis:6379",
+        tls_cert="c.pem",
+        tls_key="/k.pem",
+        socket="run/s.sock",
+    )
+    assert {key: made[key] for key in SERVING} == {
+        "proxy_mode": "sse",
+        "endpoint_prefix": "/team",
+        "allowed_origins": ["https://a.example", "https://b.example"],
+        "trust_proxy_headers": True,
+        "stateless": True,
+        "strict_protocol_validation": True,
+        "session_ttl": "30m0s",
+        "request_timeout": "1m30s",
+        "stdio_sessions": "per-client",
+        "header_forward": {
+            "add_plaintext_headers": {"X-A": "b=c", "X-B": "d"},
+            "add_headers_from_secret": {"Authorization": "token", "X-C": "env:KEY"},
+        },
+        "scaling_config": {
+            "session_redis": {"address": "redis:6379", "db": 0, "key_prefix": "thv:proxy:session:"},
+        },
+        "tls_certificate": f"{tmp_path}/c.pem",
+        "tls_key": "/k.pem",
+        "socket": f"{tmp_path}/run/s.sock",
+    }
+    assert made["shell_values"] == {"env:KEY": "v4lue"}
+    assert [message for message in MESSAGES if "proxy mode sse is deprecated" in message] == MESSAGES
+
+
+@pytest.mark.parametrize("flag", ["forward_headers", "forward_secrets"])
+@pytest.mark.parametrize("text", ["hunter2", "=hunter2", "X-A="])
+def test_a_header_without_name_or_value_is_refused_and_no_value_repeated(tmp_path: Path, flag: str, text: str) -> None:
+    with pytest.raises(InvalidRequest, match="--remote-forward-headers") as refused:
+        request(tmp_path, **{flag: (text,)})
+    assert text == "hunter2" or "hunter2" not in refused.value.message
+    assert refused.value.hint
+
+
+def test_a_header_is_given_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="the header x-a is given twice"):
+        request(tmp_path, forward_headers=("X-A=b", "x-a=c"))
 
 
 def test_every_request_has_an_id_of_its_own(tmp_path: Path) -> None:
@@ -271,6 +348,12 @@ def test_a_config_is_read_and_may_get_another_name(tmp_path: Path) -> None:
         ("host", "::1", "--host"),
         ("env_file", "a.env", "--env-file"),
         ("env_file_dir", "env", "--env-file-dir"),
+        ("proxy_mode", "sse", "--proxy-mode"),
+        ("stateless", True, "--stateless"),
+        ("forward_headers", ("X-A=b",), "--remote-forward-headers"),
+        ("session_redis", "redis:1", "--session-redis"),
+        ("tls_cert", "c", "--tls-cert"),
+        ("socket", "s", "--socket"),
     ],
 )
 def test_a_config_and_a_flag_that_it_would_silence_exclude_each_other(

@@ -22,6 +22,7 @@ import pytest
 from thv_core.errors import Unavailable
 from thv_supervisor import bridge_lines, bridge_session, stdio_bridge
 from thv_supervisor.bridge_session import BridgeSession
+from thv_supervisor.places import Place
 from thv_supervisor.stdio_bridge import Bridge
 from thv_testkit.echo.http_transport import HttpEcho
 from thv_testkit.echo.server import Echo
@@ -54,7 +55,7 @@ class Client:
         self.left: queue.Queue[int] = queue.Queue()
         self.complaints: list[str] = []
         self.lines: queue.Queue[bytes] = queue.Queue()
-        self._bridge = Bridge(BridgeSession(find), self.complaints.append, self.left.put)
+        self._bridge = Bridge(BridgeSession(lambda: Place(find())), self.complaints.append, self.left.put)
         self._threads = [threading.Thread(target=self._run), threading.Thread(target=self._read)]
         for thread in self._threads:
             thread.start()
@@ -305,6 +306,41 @@ def test_a_forgotten_session_is_opened_anew_with_the_clients_own_words(client: C
     assert client.ask(call(1, "echo", text="again"))["result"]["content"][0]["text"] == "again"
     assert len(echo.sessions) == 1
     assert list(echo.sessions) != former
+
+
+def test_a_session_in_place_of_a_forgotten_one_is_told_the_level_and_the_subscriptions(
+    bridged: Any, gateway: Any
+) -> None:
+    sessions = ["s1"]
+
+    def do_post(self: Handler) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.seen.append(("POST", {}, message))
+        if message["method"] == "initialize":
+            answer = {"jsonrpc": "2.0", "id": message["id"], "result": RESULT}
+            self.reply(200, answer, **{"mcp-session-id": sessions[0]})
+        elif self.headers["mcp-session-id"] != sessions[0]:
+            self.reply(404, None)
+        elif "id" in message:
+            self.answer(message)
+        else:
+            self.reply(202, None)
+
+    url, seen = gateway(do_POST=do_post)
+    client = bridged(lambda: url)
+    client.open()
+    client.ask({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "debug"}})
+    client.ask({"jsonrpc": "2.0", "id": 2, "method": "resources/subscribe", "params": {"uri": "a:b"}})
+    sessions[0] = "s2"
+    seen.clear()
+    assert client.ask(listing(3))["id"] == 3
+    assert [(message["method"], message.get("params", {})) for _, _, message in seen[2:]] == [
+        ("notifications/initialized", {}),
+        ("logging/setLevel", {"level": "debug"}),
+        ("resources/subscribe", {"uri": "a:b"}),
+        ("tools/list", {}),
+    ]
+    assert client.lines.empty()
 
 
 def test_no_request_is_sent_without_a_session_while_another_one_is_opened(bridged: Any, gateway: Any) -> None:

@@ -6,6 +6,7 @@ __all__ = ["advice"]
 
 _OFFERED: dict[tuple[str, str], tuple[str, ...]] = {
     ("runtime", "sandbox"): ("sandbox",),
+    ("runtime", "remote"): ("remote",),
     ("source", "packages"): ("npx", "uvx"),
     ("builder", "packages"): ("npx", "uvx"),
     ("secrets", "secrets-local"): ("environment",),

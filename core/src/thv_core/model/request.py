@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
-from thv_core.model.document import Document
 from thv_core.model.profile import PermissionProfile
 from thv_core.model.run_config import RunConfig
+from thv_core.model.serving import Serving
 
 __all__ = ["RunRequest"]
 
 
-class RunRequest(Document, frozen=True, kw_only=True):
+class RunRequest(Serving, frozen=True, kw_only=True):
     """A request to run a server.
 
     Either ``run_config`` is a whole configuration, or ``server`` names what to run and the rest refines it:
-    ``allow_network``, ``allow_read``, ``allow_write`` and ``allow_socket`` add to whichever profile it gets.
+    ``allow_network``, ``allow_read``, ``allow_write`` and ``allow_socket`` add to whichever profile it gets. What is
+    inherited says how clients meet it, under the names that a RunConfig has for it.
     ``request_id`` is drawn by the caller: the same request sent twice starts one workload. ``shell_values`` maps the
     names of secrets to values that the caller's shell holds; control keeps them in memory only. ``network`` is what
     the caller's shell says of package indexes, proxies and certificates, or ``None`` when it does not matter.

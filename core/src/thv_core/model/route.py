@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from thv_core.model.document import Document
 from thv_core.model.run_config import MiddlewareConfig
+from thv_core.model.serving import SessionRedis
 
 __all__ = [
     "ForwardHeader",
@@ -36,17 +37,6 @@ class Liveness(Document, frozen=True, kw_only=True):
     interval: float = 10.0
     timeout: float = 5.0
     failures: int = 5
-
-
-class SessionRedis(Document, frozen=True, kw_only=True):
-    """Where sessions are kept so that several gateways share them: ``address`` is HOST:PORT, or ``rediss://HOST:PORT``.
-
-    The password is taken from ``THV_SESSION_REDIS_PASSWORD`` in the environment of the gateway.
-    """
-
-    address: str
-    db: int = 0
-    key_prefix: str = "thv:proxy:session:"
 
 
 class Terms(Document, frozen=True, kw_only=True):
@@ -80,6 +70,10 @@ class ForwardHeader(Document, frozen=True, kw_only=True):
     name: str
     value: str = ""
     secret: str = ""
+
+    def __repr__(self) -> str:
+        """Name the field and no value: what is written in the clear may still be a credential."""
+        return f"ForwardHeader({self.name}{f' by {self.secret}' if self.secret else ''})"
 
 
 class Seat(Document, frozen=True, kw_only=True):
@@ -146,11 +140,15 @@ class RouteSnapshot(Document, frozen=True, kw_only=True):
     """All routes that should exist; the gateway closes every other listener.
 
     ``outlets`` are the incarnations, also of jobs without a route, whose sockets the gateway should have; it closes
-    those of every other.
+    those of every other. ``shared_port`` is that of the listener, on ``shared_host``, under which every route is at
+    ``/NAME/``; 0 is none. ``workers`` is how many processes carry the traffic.
     """
 
     routes: tuple[Route, ...] = ()
     outlets: tuple[str, ...] = ()
+    shared_port: int = 0
+    shared_host: str = "127.0.0.1"
+    workers: int = 1
 
 
 class RouteState(StrEnum):

@@ -14,12 +14,15 @@ import msgspec
 
 from thv_core.errors import InvalidDocument, InvalidRequest
 from thv_core.model.document import Document, decode_document
+from thv_core.model.elsewhere import checked_elsewhere
 from thv_core.model.group import DEFAULT_GROUP, valid_group
 from thv_core.model.label import valid_label
 from thv_core.model.names import valid_name
 from thv_core.model.profile import PermissionProfile, checked_profile, volume
 from thv_core.model.reach import outbound_rules, reached_ports
 from thv_core.model.secret_reference import SecretReference, secret_reference
+from thv_core.model.serving import HeaderForward, ScalingConfig
+from thv_core.model.serving_checks import checked_serving
 
 __all__ = [
     "PROXY_PORT",
@@ -56,12 +59,17 @@ class MiddlewareConfig(Document, frozen=True, kw_only=True):
 class RunConfig(Document, frozen=True, kw_only=True, omit_defaults=True):
     """How one workload runs; ``image`` is a pinned reference such as ``uvx://mcp-server-time@2026.10.19``.
 
+    ``remote_url`` is set instead for a server that runs somewhere else: its whole MCP endpoint.
+
     ``target_port`` is the port that a server of an HTTP transport listens on. ``allow_scripts`` lets a package run its
-    install scripts while it is prepared.
+    install scripts while it is prepared. The keys from ``proxy_mode`` to ``socket`` are those of
+    :class:`thv_core.model.serving.Serving`; ``session_ttl`` and ``request_timeout`` are durations as Go writes them,
+    and the usual ones when they are empty or zero. ``tls_certificate``, ``tls_key`` and ``socket`` are absolute paths.
     """
 
     name: str
-    image: str
+    image: str = ""
+    remote_url: str = ""
     schema_version: str = SCHEMA_VERSION
     transport: str = "stdio"
     host: str = "127.0.0.1"
@@ -78,6 +86,20 @@ class RunConfig(Document, frozen=True, kw_only=True, omit_defaults=True):
     permission_profile_name_or_path: str = ""
     permission_profile: PermissionProfile = PermissionProfile(name="none")
     additional_middleware_configs: tuple[MiddlewareConfig, ...] = ()
+    proxy_mode: str = "streamable-http"
+    endpoint_prefix: str = ""
+    allowed_origins: tuple[str, ...] = ()
+    trust_proxy_headers: bool = False
+    stateless: bool = False
+    strict_protocol_validation: bool = False
+    session_ttl: str = ""
+    request_timeout: str = ""
+    stdio_sessions: str = "shared"
+    header_forward: HeaderForward = HeaderForward()
+    scaling_config: ScalingConfig = ScalingConfig()
+    tls_certificate: str = ""
+    tls_key: str = ""
+    socket: str = ""
 
     @property
     def secret_references(self) -> tuple[SecretReference, ...]:
@@ -103,7 +125,9 @@ def checked(config: RunConfig) -> RunConfig:
 
     :raises InvalidRequest: naming the first that is not.
     """
-    if config.transport == "streamable-http" and not config.target_port:
+    if config.remote_url and config.transport == "stdio":
+        config = msgspec.structs.replace(config, transport="streamable-http")
+    if config.transport != "stdio" and not (config.target_port or config.remote_url):
         config = msgspec.structs.replace(config, target_port=USUAL_TARGET_PORT)
     valid_name(config.name)
     for check in _CHECKS:
@@ -130,15 +154,12 @@ def _known_transport(config: RunConfig) -> None:
             f"transport {config.transport!r} is not one of {', '.join(TRANSPORTS)}",
             hint="Leave it out, or write stdio.",
         )
-    if config.transport == "sse":
-        raise InvalidRequest(
-            "transport sse is not offered for servers in the sandbox yet",
-            hint="Run the server with its stdio or streamable-http transport.",
-        )
 
 
 def _listening_port(config: RunConfig) -> None:
     port = config.target_port
+    if config.remote_url:
+        return
     if config.transport == "stdio":
         if port:
             raise InvalidRequest(
@@ -231,6 +252,7 @@ def _within(value: object) -> Iterable[object]:
 _CHECKS: tuple[Callable[[RunConfig], None], ...] = (
     _known_schema,
     _known_transport,
+    checked_elsewhere,
     _possible_profile,
     _listening_port,
     _loopback_host,
@@ -240,4 +262,5 @@ _CHECKS: tuple[Callable[[RunConfig], None], ...] = (
     _distinct_targets,
     _unprivileged,
     _shallow_parameters,
+    checked_serving,
 )

@@ -10,7 +10,7 @@ from thv_core.model.document import Document
 from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Desired, Status
 
-__all__ = ["Successor", "SwapKind", "SwapPhase", "Workload", "WorkloadView"]
+__all__ = ["SeatLife", "Successor", "SwapKind", "SwapPhase", "Workload", "WorkloadView"]
 
 
 class SwapKind(StrEnum):
@@ -53,12 +53,24 @@ class Successor(Document, frozen=True, kw_only=True):
     rolling_back: str = ""
 
 
+class SeatLife(Document, frozen=True, kw_only=True):
+    """A further process of a workload, for the one client session that the gateway calls ``seat``.
+
+    ``generation`` is its number, ``beside`` that of the life in whose place it answers.
+    """
+
+    seat: str
+    generation: int
+    beside: int
+
+
 class Workload(Document, frozen=True, kw_only=True):
     """One row of the state.
 
     ``generation`` is the life that should run now. ``provisional`` is true until the first time it was ready: a
     workload that fails before that is removed, not restarted. ``restarts`` counts the ends that nobody asked for.
     ``successor`` is the change under way, if there is one; ``setback`` says why the last one was rolled back.
+    ``seats`` are the processes that client sessions have for themselves.
     Times are seconds since the epoch.
     """
 
@@ -75,6 +87,7 @@ class Workload(Document, frozen=True, kw_only=True):
     started_at: float = 0.0
     successor: Successor | None = None
     setback: str = ""
+    seats: tuple[SeatLife, ...] = ()
 
 
 class WorkloadView(Document, frozen=True, kw_only=True):
@@ -82,7 +95,8 @@ class WorkloadView(Document, frozen=True, kw_only=True):
 
     ``reads`` and ``writes`` are the paths of this machine that its server was granted, ``reaches`` says in words what
     it may reach, ``limits`` how each limit is enforced, and ``notes`` what else its user should know. ``health`` is
-    ``healthy``, ``unhealthy`` or ``unknown``.
+    ``healthy``, ``unhealthy`` or ``unknown``. ``eras`` are those of the protocol that its server speaks, ``legacy``
+    and ``modern``. ``tls_certificate`` is the path of the certificate that its ``url`` shows, if it is https.
     """
 
     name: str
@@ -104,6 +118,8 @@ class WorkloadView(Document, frozen=True, kw_only=True):
     pid: int = 0
     restarts: int = 0
     protocol_version: str = ""
+    eras: tuple[str, ...] = ()
+    tls_certificate: str = ""
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     reaches: str = ""

@@ -7,14 +7,16 @@ import re
 import msgspec
 
 from thv_core.errors import InvalidRequest
+from thv_core.model.elsewhere import REMOTE, url_name
 from thv_core.model.entry import PackageSpec, ServerEntry
 from thv_core.model.group import DEFAULT_GROUP
 from thv_core.model.names import derived_name
 from thv_core.model.profile import BUILTIN_PROFILES, Network, PermissionProfile
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig, checked
+from thv_core.model.serving import unusual
 
-__all__ = ["assemble", "builtin_profile", "is_pinned", "package_of", "same_package", "scheme_of"]
+__all__ = ["assemble", "assemble_remote", "builtin_profile", "is_pinned", "package_of", "same_package", "scheme_of"]
 
 _WITHOUT_SCRIPTS = ("uvx",)
 """The schemes whose packages run nothing of theirs when they are installed."""
@@ -103,6 +105,38 @@ def assemble(request: RunRequest, entry: ServerEntry) -> RunConfig:
             allow_scripts=request.allow_scripts,
             permission_profile=_widened(_profile(request, entry), request),
             permission_profile_name_or_path=request.permission_profile_name_or_path,
+            **unusual(request),
+        )
+    )
+
+
+def assemble_remote(request: RunRequest) -> RunConfig:
+    """Return the configuration of a server that runs somewhere else.
+
+    :raises InvalidRequest: naming the first value that cannot be meant for one.
+    """
+    network = {"--allow-network": request.allow_network, "--allow-read": request.allow_read}
+    for flag, given in {**network, "--allow-write": request.allow_write, "--volume": request.volumes}.items():
+        if given:
+            raise InvalidRequest(
+                f"{flag} means nothing to a server that runs somewhere else",
+                hint="What it may do is up to whoever runs it.",
+            )
+    return checked(
+        RunConfig(
+            name=request.name or url_name(request.server),
+            remote_url=request.server,
+            transport=request.transport or "streamable-http",
+            runtime=REMOTE,
+            host=request.host or _LOOPBACK,
+            port=request.proxy_port,
+            group=request.group or DEFAULT_GROUP,
+            cmd_args=request.cmd_args,
+            env_vars=request.env_vars,
+            secrets=request.secrets,
+            target_port=request.target_port,
+            container_labels=request.labels,
+            **unusual(request),
         )
     )
 

@@ -11,6 +11,7 @@ from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Status
 from thv_core.model.workload import Successor, SwapPhase, Workload, WorkloadView
 from thv_core.services.explaining import files, limited, reach, sockets
+from thv_core.services.serving import client_url
 from thv_core.spi.runtimes import Observed
 
 __all__ = ["isolation", "readiness", "view", "workload_url"]
@@ -28,8 +29,7 @@ _HEALTH = {RouteState.READY: "healthy", RouteState.STARTING: "unknown"}
 
 def workload_url(workload: Workload) -> str:
     """Return the URL that an MCP client uses."""
-    host = f"[{workload.config.host}]" if ":" in workload.config.host else workload.config.host
-    return f"http://{host}:{workload.config.port}/mcp"
+    return client_url(workload.config)
 
 
 def view(workload: Workload, observed: Observed | None, report: RouteReport | None) -> WorkloadView:
@@ -39,11 +39,12 @@ def view(workload: Workload, observed: Observed | None, report: RouteReport | No
     granted = grants_of(config)
     return WorkloadView(
         name=workload.name,
-        package=config.image,
+        package=config.image or config.remote_url.partition("?")[0],
+        remote=bool(config.remote_url),
         url=workload_url(workload),
         port=config.port,
         transport_type=config.transport,
-        proxy_mode="streamable-http",
+        proxy_mode=config.proxy_mode,
         status=workload.status,
         status_context="" if _runs_again(workload) else workload.reason,
         created_at=_instant(workload.created_at),
@@ -56,6 +57,8 @@ def view(workload: Workload, observed: Observed | None, report: RouteReport | No
         pid=observed.pid if observed and running else 0,
         restarts=workload.restarts,
         protocol_version=report.protocol_version if report else "",
+        eras=report.eras if report else (),
+        tls_certificate=config.tls_certificate,
         reads=tuple(each.source for each in granted),
         writes=tuple(each.source for each in granted if each.writable),
         reaches=reach(config.permission_profile.network),
@@ -73,8 +76,14 @@ def _notes(workload: Workload, observed: Observed | None, report: RouteReport | 
     again = (f"it was started again: {workload.reason}",) if _runs_again(workload) else ()
     seen = observed.notes if observed else ()
     heard = report.notes if report else ()
-    cautions = _cautions(workload.config, grants_of(workload.config))
-    return (*_changes(workload), *again, *cautions, *seen, *heard)
+    cautions = (*_cautions(workload.config, grants_of(workload.config)), *_deprecations(workload.config))
+    return (*_changes(workload), *again, *_seating(workload), *cautions, *seen, *heard)
+
+
+def _seating(workload: Workload) -> tuple[str, ...]:
+    count = sum(each.beside == workload.generation for each in workload.seats)
+    whose = "1 client session has a process" if count == 1 else f"{count} client sessions have processes"
+    return (f"{whose} of its own" if count == 1 else f"{whose} of their own",) if count else ()
 
 
 def _changes(workload: Workload) -> tuple[str, ...]:
@@ -118,6 +127,11 @@ def readiness(report: RouteReport | None) -> str:
 def _cautions(config: RunConfig, granted: tuple[Grant, ...]) -> tuple[str, ...]:
     reached = sockets(config.permission_profile.allow_socket, granted)
     return (f"it can reach {reached}",) if reached else ()
+
+
+def _deprecations(config: RunConfig) -> tuple[str, ...]:
+    legacy = "clients are shown /sse, which is deprecated; /mcp is served as well"
+    return (legacy,) if config.proxy_mode == "sse" else ()
 
 
 def _instant(seconds: float) -> str:

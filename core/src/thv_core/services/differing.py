@@ -1,6 +1,6 @@
 """Say in lines for people how one configuration differs from another. Pure.
 
-The values of environment variables, and the parameters of middleware, are never shown.
+The values of environment variables and of headers, and the parameters of middleware, are never shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["differences"]
 _PROFILE = "permission_profile."
 _NAME = f"{_PROFILE}name"
 _IN_ORDER = ("cmd_args",)
-_HIDDEN = ("env_vars",)
+_HIDDEN = ("env_vars", "header_forward.add_plaintext_headers")
 
 
 def differences(before: RunConfig, after: RunConfig) -> tuple[str, ...]:

@@ -15,7 +15,13 @@ from thv_core.model.run_config import RunConfig, checked, decode_run_config
 from thv_core.services.assembling import builtin_profile
 from thv_core.services.located import Located, located
 from thv_core.services.toolhive_image import package_image
-from thv_core.services.toolhive_keys import KNOWN_TO_TOOLHIVE, mapping_of, says_something, unsupported
+from thv_core.services.toolhive_keys import (
+    KNOWN_TO_TOOLHIVE,
+    loopback_origins,
+    mapping_of,
+    says_something,
+    unsupported,
+)
 from thv_core.services.toolhive_profile import imported_grants
 
 __all__ = ["Imported", "imported"]
@@ -25,6 +31,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PACKAGE_HINT = 'Name the package of the server in the document:  "image": "uvx://PACKAGE"  or npx://PACKAGE.'
 _OF_TRANSPORT = ("MCP_TRANSPORT", "MCP_PORT", "FASTMCP_PORT", "MCP_HOST")
 """Variables that are computed anew for each start, by ToolHive as here."""
+
+_USUAL_TTL = ("0s", "2h", "2h0m0s")
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ class _Reading:
         self._name()
         self._server()
         self._address()
+        self._serving()
         self._environment()
         self._grants()
 
@@ -169,8 +178,8 @@ class _Reading:
 
     def _address(self) -> None:
         transport = self.kept.get("transport", "stdio")
-        if transport in ("sse", "inspector"):
-            way_out = "Run the server with its stdio or streamable-http transport, and write that into the document."
+        if transport == "inspector":
+            way_out = "Write into the document how the server speaks:  stdio, sse or streamable-http."
             self._bar("transport", f"servers that speak {transport} are not offered yet", way_out)
         if transport == "stdio":
             self.kept.pop("target_port", None)
@@ -178,6 +187,24 @@ class _Reading:
         if isinstance(host, str) and host not in _LOOPBACK:
             del self.kept["host"]
             self._leave("host", f"nothing listens at {host} without authentication")
+
+    def _serving(self) -> None:
+        """Keep how clients meet it, without what ToolHive writes whether it means anything or not."""
+        if self.kept.get("transport", "stdio") != "stdio":
+            self.kept.pop("proxy_mode", None)
+        if loopback_origins(self.kept.get("allowed_origins")):
+            del self.kept["allowed_origins"]
+        if self.kept.get("session_ttl") in _USUAL_TTL:
+            del self.kept["session_ttl"]
+        if not self.kept.get("remote_url"):
+            if says_something(self.kept.get("header_forward")):
+                self._leave("header_forward", "nothing is added to the requests to a server that runs here")
+            self.kept.pop("header_forward", None)
+        scaling = mapping_of(self.kept.get("scaling_config"))
+        if scaling.get("backend_replicas") not in (None, 0, 1):
+            self._leave("scaling_config.backend_replicas", "a server runs once")
+        if scaling:
+            self.kept["scaling_config"] = {key: scaling[key] for key in scaling if key != "backend_replicas"}
 
     def _environment(self) -> None:
         variables = mapping_of(self.kept.get("env_vars"))

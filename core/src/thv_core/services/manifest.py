@@ -25,6 +25,7 @@ import msgspec
 
 from thv_core.errors import InvalidDocument, InvalidRequest, NotFound
 from thv_core.model.document import Document, convert_document, nearest
+from thv_core.model.elsewhere import is_url, url_name
 from thv_core.model.group import DEFAULT_GROUP, valid_group
 from thv_core.model.names import derived_name
 from thv_core.model.profile import PermissionProfile
@@ -221,12 +222,16 @@ class _Reading:
     def _config(self, data: Mapping[str, object], part: Located) -> RunConfig:
         # A key without a value says nothing.
         said = {key: value for key, value in data.items() if value is not None}
-        image = said.get("image")
+        image = said.get("image") or said.get("remote_url")
         where = part.said("")
         if "name" not in said and isinstance(image, str):
-            said["name"] = self._checked(part.said("image"), derived_name, image)
+            derived = url_name if is_url(image) else derived_name
+            said["name"] = self._checked(part.said("image"), derived, image)
         config = convert_document(said, RunConfig, self.origin, part.said)
-        self._checked(part.said("image"), scheme_of, config.image)
+        if not image:
+            raise InvalidDocument(f"{self.origin}: image is missing{where}", hint="Write  image: uvx://PACKAGE")
+        if not config.remote_url:
+            self._checked(part.said("image"), scheme_of, config.image)
         named = config.permission_profile_name_or_path
         if named and "permission_profile" not in said:
             profile = self._checked(part.said("permission_profile_name_or_path"), self.profile, named)

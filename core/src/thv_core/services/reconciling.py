@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Act(StrEnum):
-    """What to do next. Those of a change are ``hold`` to ``roll-back``."""
+    """What to do next. Those of a change are ``hold`` to ``roll-back``; the last two are about seats."""
 
     WAIT = "wait"
     START = "start"
@@ -47,6 +47,8 @@ class Act(StrEnum):
     AWAIT_NEXT = "await-next"
     PROMOTE = "promote"
     ROLL_BACK = "roll-back"
+    SEAT = "seat"
+    UNSEAT = "unseat"
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,9 @@ def _toward_running(situation: Situation) -> Step:
 def _clearing(situation: Situation) -> Step | None:
     """Return the step that ends or forgets a life which is not wanted any more, if there is one."""
     mine, following, leaving = current(situation), successor_life(situation), retiring(situation)
-    former = [each for each in situation.observed if each not in (mine, following) and each not in leaving]
+    sitting = {each.generation for each in situation.workload.seats}
+    others = (each for each in situation.observed if _generation(each) not in sitting)
+    former = [each for each in others if each not in (mine, following) and each not in leaving]
     for each in former:
         if is_running(each):
             return Step(Act.STOP, each.deployment)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 
 from thv_core.errors import SecretNotFound
 from thv_core.model.run_config import RunConfig
-from thv_core.model.secret_reference import SHELL_PREFIX, SecretReference
+from thv_core.model.secret_reference import SHELL_PREFIX
+from thv_core.services.serving import header_secrets, secret_key
 from thv_core.spi.secrets import SecretStore
 
-__all__ = ["ShellValueLost", "resolve_secrets"]
+__all__ = ["ShellValueLost", "resolve_headers", "resolve_secrets"]
 
 
 class ShellValueLost(SecretNotFound):
@@ -27,25 +28,34 @@ def resolve_secrets(config: RunConfig, store: Callable[[], SecretStore], shell: 
     :param shell: values that the caller's shell held, by the name in the reference.
     :raises SecretNotFound: naming the secret and how to set it.
     """
-    return {each.target: _value(each, store, shell) for each in config.secret_references}
+    return {each.target: _value(each.name, store, shell) for each in config.secret_references}
 
 
-def _value(reference: SecretReference, store: Callable[[], SecretStore], shell: Mapping[str, str]) -> str:
-    if reference.from_shell:
-        return _from_shell(reference, shell)
+def resolve_headers(config: RunConfig, store: Callable[[], SecretStore], shell: Mapping[str, str]) -> dict[str, str]:
+    """Return the value of each secret that is sent as a header field, by the name that the gateway has for it.
+
+    :param store: as in :func:`resolve_secrets`, and ``shell`` too.
+    :raises SecretNotFound: naming the secret and how to set it.
+    """
+    return {secret_key(config.name, name): _value(name, store, shell) for name in header_secrets(config)}
+
+
+def _value(name: str, store: Callable[[], SecretStore], shell: Mapping[str, str]) -> str:
+    if name.startswith(SHELL_PREFIX):
+        return _from_shell(name, shell)
     try:
-        return store().get(reference.name)
+        return store().get(name)
     except SecretNotFound:
-        if reference.name in shell:
-            return shell[reference.name]
+        if name in shell:
+            return shell[name]
         raise
 
 
-def _from_shell(reference: SecretReference, shell: Mapping[str, str]) -> str:
-    if reference.name not in shell:
-        name = reference.name.removeprefix(SHELL_PREFIX)
+def _from_shell(reference: str, shell: Mapping[str, str]) -> str:
+    if reference not in shell:
+        name = reference.removeprefix(SHELL_PREFIX)
         raise ShellValueLost(
-            f"secret {reference.name} came from a shell and is gone",
+            f"secret {reference} came from a shell and is gone",
             hint=f"Keep it in a secret store, or run the server again from a shell that has {name}.",
         )
-    return shell[reference.name]
+    return shell[reference]

@@ -11,6 +11,8 @@ from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Desired, Status
 from thv_core.model.workload import Successor, SwapKind, SwapPhase, Workload
 from thv_core.services.reconciling import Situation, current, is_running, retiring, successor_life
+from thv_core.services.seating import seats
+from thv_core.services.serving import client_terms, forward_headers, request_timeout
 from thv_core.services.swapping import is_served, succeeding
 from thv_core.spi.runtimes import Observed
 
@@ -40,11 +42,16 @@ def route(workload: Workload, observed: Observed, terms: Terms) -> Route:
         log=terms.log,
         transport=workload.config.transport,
         target_port=workload.config.target_port,
+        target_url=workload.config.remote_url,
+        # Until the gateway itself authorizes: whom the server lets in is between it and the client.
+        forward_authorization=bool(workload.config.remote_url),
         allow_host=workload.config.permission_profile.network.inbound.allow_host,
         middleware=workload.config.additional_middleware_configs,
         start_timeout=terms.start_timeout,
-        request_timeout=terms.request_timeout,
+        request_timeout=request_timeout(workload.config, terms.request_timeout),
         liveness=terms.liveness,
+        terms=client_terms(workload.config),
+        forward_headers=forward_headers(workload.config),
     )
 
 
@@ -66,7 +73,7 @@ def routed(situation: Situation, terms: Terms) -> Route | None:
     if present is None:
         return None
     leaving = tuple(sorted(each.deployment.label for each in retiring(situation)))
-    return msgspec.structs.replace(present, retiring=leaving)
+    return msgspec.structs.replace(present, retiring=leaving, seats=seats(situation))
 
 
 def _changing(situation: Situation, successor: Successor, present: Route | None, terms: Terms) -> Route | None:
@@ -96,5 +103,6 @@ def outlets(situation: Situation, named: frozenset[str]) -> frozenset[str]:
     needing = {workload.generation: needs_outlet(workload.config)}
     if workload.successor is not None:
         needing[workload.successor.generation] = needs_outlet(workload.successor.config)
+    needing |= {each.generation: needs_outlet(workload.config) for each in workload.seats}
     lives = [each.deployment for each in situation.observed if is_running(each)]
     return frozenset(each.label for each in lives if needing.get(each.generation, each.label in named))

@@ -34,7 +34,7 @@ SOON_LIMIT = 6.0
 
 SLOWEST = 30.0
 
-_WITHOUT_EFFECT = ("group", "container_labels", "permission_profile_name_or_path")
+_WITHOUT_EFFECT = ("group", "container_labels", "permission_profile_name_or_path", "proxy_mode")
 
 
 def needs_new_life(current: RunConfig, wanted: RunConfig) -> bool:

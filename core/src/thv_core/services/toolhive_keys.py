@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import cast
 
-__all__ = ["KNOWN_TO_TOOLHIVE", "mapping_of", "says_something", "unsupported"]
+__all__ = ["KNOWN_TO_TOOLHIVE", "loopback_origins", "mapping_of", "says_something", "unsupported"]
 
 _MEANINGLESS = frozenset(
     {
@@ -25,38 +25,29 @@ _UNNOTICED = frozenset({"bodylimit", "mcp-parser", "origin", "recovery", "teleme
 
 _REASONS = {
     "allow_docker_gateway": "a server does not reach this machine; its profile can name an address",
-    "allowed_origins": "browsers are let in from loopback only",
     "audit_config": "there is no audit yet",
     "audit_config_path": "there is no audit yet",
     "authz_config": "calls are not authorised by policies yet",
     "authz_config_path": "calls are not authorised by policies yet",
     "aws_sts_config": "there are no credentials of AWS yet",
     "embedded_auth_server_config": "there is no authorization server yet",
-    "endpoint_prefix": "the endpoint is /mcp",
     "env_file_dir": "the variables in that folder are not in the document",
-    "header_forward": "no headers are added to requests yet",
     "jwks_auth_token_file": "the tokens of clients are not checked yet",
     "k8s_pod_template_patch": "there is no runtime for Kubernetes yet",
     "middleware_configs": "what it checks or changes in calls is not offered yet",
     "mutating_webhooks": "no webhooks are called yet",
     "oidc_config": "the tokens of clients are not checked yet",
-    "proxy_mode": "clients speak streamable HTTP",
     "publish": "no port of a server is published but that of MCP",
     "rate_limit_config": "there are no rate limits yet",
     "rate_limit_namespace": "there are no rate limits yet",
     "remote_auth_config": "there is no login to remote servers yet",
     "runtime_config": "packages are built with nothing but what they ask for",
-    "scaling_config": "a server runs once",
-    "session_ttl": "how long a session lasts cannot be chosen yet",
-    "stateless": "servers without sessions are found out by themselves",
-    "strict_protocol_validation": "how strictly versions are checked cannot be chosen yet",
     "target_host": "a server is reached in its own network only",
     "telemetry_config": "there is no telemetry yet",
     "thv_ca_bundle": "certificates are trusted for all:  thv config set ca_certificate_path PATH",
     "token_exchange_config": "no tokens are exchanged yet",
     "tools_filter": "tools are not chosen yet",
     "tools_override": "tools are not renamed yet",
-    "trust_proxy_headers": "the headers of a proxy in front are not trusted yet",
     "upstream_swap_config": "no tokens are exchanged yet",
     "validating_webhooks": "no webhooks are called yet",
 }
@@ -106,23 +97,15 @@ def _is_unnoticed(middleware: Mapping[str, object]) -> bool:
     return kind in _UNNOTICED or (kind == "auth" and not says_something(middleware.get("parameters")))
 
 
-def _loopback_origins(value: object) -> bool:
+def loopback_origins(value: object) -> bool:
+    """Tell whether a list of origins is what ToolHive derives from its own listener, which is another one here."""
     return isinstance(value, list) and all(_LOOPBACK_ORIGIN.match(str(each)) for each in cast("list[object]", value))
 
 
-def _one_replica(value: object) -> bool:
-    scaling = mapping_of(value)
-    return scaling.get("backend_replicas") in (None, 0, 1) and not says_something(scaling.get("session_redis"))
-
-
 _USUAL: dict[str, Callable[[object], bool]] = {
-    "allowed_origins": _loopback_origins,
     # An export has the key only when it is true, and ToolHive audits whenever there is a configuration.
     "audit_config": lambda value: mapping_of(value).get("enabled") is False,
     "middleware_configs": _unnoticed_middleware,
-    "proxy_mode": lambda value: value == "streamable-http",
-    "scaling_config": _one_replica,
-    "session_ttl": lambda value: value in ("0s", "2h", "2h0m0s"),
     "target_host": lambda value: value in ("127.0.0.1", "::1", "localhost", "0.0.0.0"),  # noqa: S104 - nothing is bound
     "telemetry_config": _silent_telemetry,
 }

@@ -13,6 +13,7 @@ from thv_core.model.plan import CERTIFICATES, Deployment, DeploymentPlan, Enviro
 from thv_core.model.profile import Grant, Inbound, Limits, Network, Outbound, PermissionProfile
 from thv_core.model.reach import Match, Rule, canonical_host, outbound_rules, reached_ports
 from thv_core.model.run_config import MiddlewareConfig, RunConfig
+from thv_core.model.serving import HeaderForward, ScalingConfig, SessionRedis
 from thv_core.model.status import Status
 from thv_core.spi.console import Console
 from thv_core.spi.drivers import Driver, Surroundings
@@ -44,6 +45,7 @@ __all__ = [
     "GatewaySeat",
     "Grant",
     "Handover",
+    "HeaderForward",
     "Hooks",
     "Identity",
     "Inbound",
@@ -78,9 +80,11 @@ __all__ = [
     "RunConfig",
     "Runtime",
     "RuntimeCapabilities",
+    "ScalingConfig",
     "SecretStore",
     "ServerEntry",
     "ServerSource",
+    "SessionRedis",
     "SocketKind",
     "Stage",
     "Status",

@@ -45,6 +45,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             THEN json_extract(CAST(config AS TEXT), '$.group') NOT IN ('', 'default') END
         """,
     ),
+    ("ALTER TABLE workloads ADD COLUMN seats BLOB NOT NULL DEFAULT '[]'",),
 )
 """Statements by version; a released step is never edited."""
 

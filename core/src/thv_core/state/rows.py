@@ -9,15 +9,15 @@ import msgspec
 from thv_core.model.document import decode_document, encode_document
 from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Desired, Status
-from thv_core.model.workload import Successor, Workload
+from thv_core.model.workload import SeatLife, Successor, Workload
 
 __all__ = ["INSERT", "SELECT", "UPDATE", "row_of", "workload_of"]
 
 _COLUMNS = (
     *("name", "request_id", "desired", "status", "reason", "generation"),
-    *("provisional", "restarts", "port", "created_at", "started_at", "config", "successor", "setback"),
+    *("provisional", "restarts", "port", "created_at", "started_at", "config", "successor", "setback", "seats"),
 )
-_DERIVED = ("port", "config", "successor")
+_DERIVED = ("port", "config", "successor", "seats")
 
 SELECT = f"SELECT {', '.join(_COLUMNS)} FROM workloads"  # noqa: S608 - the names above, nothing from outside
 INSERT = f"INSERT INTO workloads ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - as above
@@ -30,6 +30,7 @@ def row_of(workload: Workload) -> tuple[object, ...]:
     values |= {"port": workload.config.port, "config": encode_document(workload.config)}
     values |= {"desired": Desired(workload.desired).value, "status": Status(workload.status).value}
     values["successor"] = None if workload.successor is None else encode_document(workload.successor)
+    values["seats"] = msgspec.json.encode(workload.seats)
     return tuple(values[name] for name in _COLUMNS)
 
 
@@ -41,6 +42,8 @@ def workload_of(row: tuple[object, ...], origin: str) -> Workload:
     """
     values = dict(zip(_COLUMNS, row, strict=True))
     config, successor = (cast("bytes | None", values.pop(name)) for name in ("config", "successor"))
+    seats = cast("bytes | str", values.pop("seats"))
+    values["seats"] = msgspec.json.decode(seats, type=tuple[SeatLife, ...])
     del values["port"]
     values["provisional"] = bool(values["provisional"])
     where = f"{origin}: the workload {values['name']}"

@@ -26,6 +26,7 @@ __all__ = [
 PLUGIN_KEY = "plugins.NAME.KEY"
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Moment = Annotated[float, msgspec.Meta(ge=0.1, le=3600)]
 
 
@@ -53,10 +54,15 @@ class Configuration(Document, frozen=True, kw_only=True):
 
     ``plugins`` holds the settings of each plugin by its name, which thv passes on without knowing them. ``disabled``
     are names of plugins, ``kind:name``, or names of distributions. Timeouts are seconds, a day at most.
+
+    ``gateway_shared_port`` is that of a listener under which every workload is at ``/NAME/``; 0 is none.
+    ``gateway_workers`` is how many processes carry the traffic.
     """
 
     runtime: str = "sandbox"
     gateway: str = "http"
+    gateway_shared_port: Port = 0
+    gateway_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     egress: str = "names"
     ca_certificate_path: str = ""
     secrets: SecretsSettings = SecretsSettings()
@@ -101,6 +107,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "disabled": _names,
     "egress": _text,
     "gateway": _text,
+    "gateway_shared_port": _whole,
+    "gateway_workers": _whole,
     "health.failures": _whole,
     "health.interval": _seconds,
     "health.timeout": _seconds,
@@ -115,6 +123,8 @@ _EXAMPLES = {
     "disabled": "NAME,NAME",
     "egress": "names",
     "gateway": "http",
+    "gateway_shared_port": "19000",
+    "gateway_workers": "2",
     "health.failures": "5",
     "health.interval": "10",
     "health.timeout": "5",

@@ -14,12 +14,8 @@ _FEATURES = {
     "ignore files": ("--ignore-globally", "--print-resolved-overlays"),
     "Kubernetes": ("--k8s-pod-patch",),
     "policies": ("--authz-config",),
-    "remote servers": ("--remote-auth", "--remote-forward-headers"),
+    "remote servers": ("--remote-auth",),
     "telemetry": ("--otel-",),
-    "the gateway's own settings": (
-        *("--allowed-origins", "--endpoint-prefix", "--session-ttl", "--stateless", "--strict-protocol-validation"),
-        "--trust-proxy-headers",
-    ),
     "the registry": ("--check-upgrades",),
     "tool filters": ("--tools",),
     "webhooks": ("--webhook-config",),

@@ -17,6 +17,7 @@ from thv_core.services.manifest import Change, ChangeKind, Manifest, changes
 from thv_supervisor.client import ControlClient
 from thv_supervisor.network_variables import network_variables
 from thv_supervisor.requesting import shell_values
+from thv_supervisor.serving_flags import header_references
 from thv_supervisor.wire import GROUPS, RUNS, WORKLOADS, run_path, workload_path
 
 __all__ = ["Applying", "Outcome", "Plan", "Task", "plan", "present_configs"]
@@ -189,7 +190,9 @@ class Applying:
         request = RunRequest(
             request_id=str(uuid.uuid4()),
             run_config=config,
-            shell_values=shell_values(config.secret_references, self._environment),
+            shell_values=shell_values(
+                (*config.secret_references, *header_references(config.header_forward)), self._environment
+            ),
             network=network_variables(self._environment),
             replaces=replaces,
         )

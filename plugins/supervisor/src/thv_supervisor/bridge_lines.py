@@ -17,6 +17,7 @@ __all__ = [
     "lines",
     "message_of",
     "refusal",
+    "result_of",
 ]
 
 MAX_LINE = 8 * 1024 * 1024
@@ -50,6 +51,12 @@ def answers(message: dict[str, Any], identifier: object) -> bool:
     """Tell whether a message is the answer to the request of an id; 1 and ``true`` are different ids."""
     given = message.get("id")
     return "method" not in message and type(given) is type(identifier) and given == identifier
+
+
+def result_of(message: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the result that a message has, or an empty one."""
+    result: object = (message or {}).get("result")
+    return cast("dict[str, Any]", result) if isinstance(result, dict) else {}
 
 
 def as_line(data: bytes) -> bytes:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
-from urllib.parse import urlsplit
 
-from thv_core.errors import Unavailable
+from thv_core.errors import ThvError, Unavailable
+from thv_supervisor.bridge_memory import Memory
 from thv_supervisor.event_stream import MOST_BYTES, bodies
+from thv_supervisor.places import Place
 
 __all__ = ["BridgeSession", "Forgotten", "Lost"]
 
@@ -31,7 +34,13 @@ _POST = {"content-type": "application/json", "accept": "application/json, text/e
 _ACCEPT = {"GET": {"accept": "text/event-stream"}, "POST": _POST}
 
 
-def _nobody() -> None:
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+HangUp = Callable[[], None]
+"""Ends the connection of a request, from any thread."""
+
+
+def _nobody(hang_up: HangUp) -> None:
     """Tell nobody."""
 
 
@@ -56,16 +65,19 @@ class _Terms(NamedTuple):
 
 
 class BridgeSession:
-    """Sends what a client says, under the session that the server gave it.
+    """Sends what a client says, under the session that the server gave it, or without one in the modern era.
 
-    Safe to use from any thread; each request has a connection of its own.
+    Safe to use from any thread; each request has a connection of its own. What a session was told of the level of logs
+    and of subscriptions is told again to the one that takes its place.
 
-    :param find: returns the URL of the workload, having started what serves it; raises ``ThvError`` when there is none.
+    :param find: returns where the workload is reached, having started what serves it; raises ``ThvError`` when there is
+        none.
     """
 
-    def __init__(self, find: Callable[[], str]) -> None:
+    def __init__(self, find: Callable[[], Place]) -> None:
+        self.memory = Memory()
         self._find = find
-        self._url = find()
+        self._place = find()
         self._terms = _Terms()
         self._opening = b""
         self._locating = threading.Lock()
@@ -77,26 +89,27 @@ class BridgeSession:
         verb: str,
         body: bytes | None = None,
         *,
-        sent: Callable[[], object] = _nobody,
+        sent: Callable[[HangUp], object] = _nobody,
         patient: bool = True,
-        last_event: str = "",
+        head: Mapping[str, str] = _NOTHING,
     ) -> Generator[http.client.HTTPResponse]:
         """Send one request and yield its response.
 
-        :param sent: called when the request is on its way.
+        :param sent: called when the request is on its way, with what ends it.
         :param patient: whether a gateway that is away is waited for, and started.
-        :param last_event: the identifier of the event behind which a stream goes on.
+        :param head: more header fields; one that names a version is of a request that belongs to no session.
         :raises ThvError: when it stays away, or the workload does not run; nothing was sent.
         :raises Lost: when the connection ends early, also while the response is read.
         :raises Forgotten: when the gateway knows the session no more.
         """
-        head = self._terms.head | ({"last-event-id": last_event} if last_event else {})
-        with self._exchange(verb, body, head, sent=sent, patient=patient) as response:
+        whole = dict(head) if "mcp-protocol-version" in head else {**self._terms.head, **head}
+        with self._exchange(verb, body, whole, sent=sent, patient=patient) as response:
             yield response
 
     def open(self, line: bytes, session: str, result: dict[str, Any]) -> None:
         """Begin a session: ``line`` is what opened it, ``session`` its id and ``result`` what the server answered."""
         self._opening = line
+        self.memory.clear()
         self._terms = _agreed(session, result)
 
     def renew(self, forgotten: str) -> None:
@@ -112,10 +125,18 @@ class BridgeSession:
                     fresh = _agreed(response.headers.get("mcp-session-id", ""), _result(response))
                 with self._exchange("POST", _INITIALIZED, fresh.head) as response:
                     response.read(MOST_BYTES)
+                self._remind(fresh)
             except (Lost, Forgotten, ValueError):
                 raise Unavailable("the session is over, and no other could be opened") from None
             # Not before: until then other threads name the forgotten one, and come here to wait.
             self._terms = fresh
+
+    def _remind(self, terms: _Terms) -> None:
+        """Tell a new session what the former one was told; what it does not take is its own affair."""
+        for line in self.memory.lines():
+            with contextlib.suppress(ThvError), self._exchange("POST", line, terms.head) as response:
+                for _ in bodies(response):
+                    break
 
     def end(self, seconds: float) -> None:
         """End the session, if the gateway is there."""
@@ -123,7 +144,7 @@ class BridgeSession:
         if not head:
             return
         with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(self._once(seconds)) as way:
-            way.request("DELETE", self._path, headers=head)
+            way.request("DELETE", self._place.path, headers=head)
             with way.getresponse() as response:
                 response.read(MOST_BYTES)
 
@@ -134,13 +155,14 @@ class BridgeSession:
         body: bytes | None,
         head: dict[str, str],
         *,
-        sent: Callable[[], object] = _nobody,
+        sent: Callable[[HangUp], object] = _nobody,
         patient: bool = True,
     ) -> Generator[http.client.HTTPResponse]:
         connection = self._connected() if patient else self._once()
         try:
-            connection.request(verb, self._path, body, _ACCEPT[verb] | head)
-            sent()
+            connection.request(verb, self._place.path, body, _ACCEPT[verb] | head)
+            way = connection.sock
+            sent(lambda: _shut(way))
             # A response whose connection ends with it keeps that open by itself.
             with connection.getresponse() as response:
                 if response.status == 404 and "mcp-session-id" in head:
@@ -151,10 +173,6 @@ class BridgeSession:
         finally:
             connection.close()
 
-    @property
-    def _path(self) -> str:
-        return urlsplit(self._url).path or "/"
-
     def _connected(self) -> http.client.HTTPConnection:
         ends = time.monotonic() + PATIENCE
         pause = _FIRST_PAUSE
@@ -164,15 +182,14 @@ class BridgeSession:
             except OSError:
                 if time.monotonic() > ends:
                     raise Unavailable(
-                        f"nobody answers at {self._url}", hint="thv list shows what is running."
+                        f"nobody answers at {self._place.url}", hint="thv list shows what is running."
                     ) from None
             self._locate()
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _once(self, seconds: float = ANSWER_SECONDS) -> http.client.HTTPConnection:
-        parts = urlsplit(self._url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
+        connection = self._place.connection(CONNECT_SECONDS)
         connection.connect()
         connection.sock.settimeout(seconds)
         return connection
@@ -181,9 +198,14 @@ class BridgeSession:
         """Find out where the workload is served now: the gateway may have been started anew, on another port."""
         if self._locating.acquire(blocking=False):
             try:
-                self._url = self._find()
+                self._place = self._find()
             finally:
                 self._locating.release()
+
+
+def _shut(way: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        way.shutdown(socket.SHUT_RDWR)
 
 
 def _agreed(session: str, result: dict[str, Any]) -> _Terms:

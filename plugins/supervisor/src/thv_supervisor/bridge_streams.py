@@ -56,7 +56,7 @@ def resumed(session: BridgeSession, response: http.client.HTTPResponse) -> Itera
     while place.last and left:
         time.sleep(place.pause)
         before = place.last
-        with session.exchange("GET", last_event=before) as rest:
+        with session.exchange("GET", head={"last-event-id": before}) as rest:
             if rest.status != 200:
                 return
             yield from place.read(rest)
@@ -80,7 +80,8 @@ def listened(session: BridgeSession, ended: threading.Event) -> Iterator[bytes]:
 
 
 def _stream(session: BridgeSession, place: _Place) -> Iterator[bytes]:
-    with session.exchange("GET", patient=False, last_event=place.last) as response:
+    head = {"last-event-id": place.last} if place.last else {}
+    with session.exchange("GET", patient=False, head=head) as response:
         place.offered = response.status != 405
         if response.status >= 500:
             raise Lost(f"HTTP {response.status}")

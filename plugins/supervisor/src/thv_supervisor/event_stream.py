@@ -13,11 +13,15 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 class Event(NamedTuple):
-    """One event: its ``data``, the ``identifier`` to go on behind, and the milliseconds that ``retry`` asks for."""
+    """One event: its ``data``, the ``identifier`` to go on behind, and the milliseconds that ``retry`` asks for.
+
+    ``kind`` is what the field ``event`` says, ``message`` when it is not there.
+    """
 
     data: bytes
     identifier: str = ""
     retry: int = -1
+    kind: str = "message"
 
 
 def bodies(response: http.client.HTTPResponse) -> Iterator[Event]:
@@ -68,4 +72,5 @@ def _event(data: list[bytes], fields: dict[bytes, bytes]) -> Event:
         b"\n".join(data),
         fields.get(b"id", b"").decode("utf-8", "replace"),
         int(retry) if retry.isdigit() and len(retry) < 8 else -1,
+        fields.get(b"event", b"").decode("utf-8", "replace") or "message",
     )

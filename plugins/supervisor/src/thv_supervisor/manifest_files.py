@@ -65,7 +65,8 @@ def _absolute(config: RunConfig, folder: Path) -> RunConfig:
         write=tuple(_beside(text, folder) for text in profile.write),
     )
     volumes = tuple(_beside(text, folder) for text in config.volumes)
-    return msgspec.structs.replace(config, permission_profile=granted, volumes=volumes)
+    paths = {key: _beside(getattr(config, key), folder) for key in ("tls_certificate", "tls_key", "socket")}
+    return msgspec.structs.replace(config, permission_profile=granted, volumes=volumes, **paths)
 
 
 def _beside(text: str, folder: Path) -> str:

@@ -1,27 +1,36 @@
-"""A small MCP client over streamable HTTP, for people at a terminal (MCP 2025-11-25, basic transports)."""
+"""A small MCP client over HTTP, for people at a terminal: both transports, and both eras of the protocol.
+
+Source: MCP 2025-11-25 (initialize, sessions) and 2026-07-28 (server/discover, no sessions).
+"""
 
 from __future__ import annotations
 
 import http.client
 import itertools
-import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, cast
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, Self, cast
 
 from thv_core import __version__
-from thv_core.errors import InvalidRequest, ThvError, TimedOut, Unavailable
-from thv_supervisor.event_stream import bodies
+from thv_core.errors import ThvError, TimedOut, Unavailable
+from thv_supervisor.mcp_ways import EventWay, Rejected, RequestWay, Way
+from thv_supervisor.modern_heads import MODERN_VERSION, Mirrors, envelope, modern_head
+from thv_supervisor.places import Place
 
-__all__ = ["McpClient", "Refusal"]
+__all__ = ["Manner", "McpClient", "Refusal"]
 
 PROTOCOL_VERSION = "2025-11-25"
 MOST_PAGES = 100
 METHOD_NOT_FOUND = -32601
-_PAUSE = 0.1
+
+_NO_REQUESTS = (400, 404, 405, 406, 415)
+"""What a server of the older transport says to a POST at its stream (MCP 2025-11-25, backwards compatibility)."""
+
+
+_MODERN = (-32020, -32021, -32022, METHOD_NOT_FOUND)
+"""Errors of whoever takes requests, and does not want this one."""
 
 
 class Refusal(ThvError):
@@ -30,68 +39,117 @@ class Refusal(ThvError):
     number = 0
 
 
+class Manner(NamedTuple):
+    """How a server is spoken to: each ``auto``, or which ``transport`` and which ``era`` of the protocol."""
+
+    transport: str = "auto"
+    era: str = "auto"
+
+
 class McpClient:
-    """One session with a server; a context manager that opens and ends it.
+    """One conversation with a server; a context manager that opens and ends it.
 
     :param patience: seconds in which a refused first connection is tried again: a gateway that is replaced is away for
         a moment.
     """
 
-    def __init__(self, url: str, timeout: float, patience: float = 0.0) -> None:
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            raise InvalidRequest(f"{url} is not an http URL") from None
-        if parts.scheme not in ("http", "https") or not host:
-            raise InvalidRequest(f"{url} is not an http URL")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    def __init__(
+        self,
+        place: Place | str,
+        timeout: float,
+        patience: float = 0.0,
+        manner: Manner = Manner(),  # noqa: B008 - it is frozen, so that one serves for all
+    ) -> None:
+        self._place = Place(place) if isinstance(place, str) else place
+        self._url = self._place.url
         self._timeout = timeout
         self._patience = patience
-        self._url = url
-        self._path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
-        self._connection = kind(host, port, timeout=timeout)
-        self._headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+        self._manner = manner
         self._ids = itertools.count(1)
+        self._mirrors = Mirrors()
+        self._is_modern = False
+        self._way: Way = RequestWay(self._place, timeout)
 
     def __enter__(self) -> Self:
         try:
             self._open()
         except BaseException:
-            self._connection.close()
+            self._way.close()
             raise
         return self
 
     def _open(self) -> None:
-        with self._explained():
-            self._connect()
+        if self._manner.transport == "sse":
+            self._take(EventWay)
+            self._greet()
+            return
+        self._take(RequestWay)
+        if self._manner.era == "modern":
+            self._discover()
+            return
+        try:
+            self._greet()
+        except (Rejected, Refusal) as failure:
+            if not (self._manner.era == "auto" and self._is_discovered()):
+                self._fall_back(failure)
+
+    def _is_discovered(self) -> bool:
+        try:
+            self._discover()
+        except (Rejected, Refusal):
+            return False
+        return True
+
+    def _fall_back(self, failure: ThvError) -> None:
+        """Go the older way, where the answer to a request could mean that the server knows no other."""
+        number = failure.error.get("code") if isinstance(failure, Rejected) else METHOD_NOT_FOUND
+        is_unknown = isinstance(failure, Rejected) and failure.status in _NO_REQUESTS and number not in _MODERN
+        if self._manner.transport != "auto" or not is_unknown:
+            raise failure
+        self._take(EventWay, failure)
+        self._greet()
+
+    def _take(self, kind: Callable[[Place, float], Way], instead: ThvError | None = None) -> None:
+        """Go another way.
+
+        :param instead: what is raised when the server does not offer it.
+        """
+        self._way.close()
+        self._way = kind(self._place, self._timeout)
+        try:
+            with self._explained():
+                self._way.open(self._patience)
+        except ThvError as error:
+            raise instead or error from None
+
+    def _greet(self) -> None:
+        """Open a session of the older era."""
+        self._is_modern = False
         client = {"name": "thv", "version": __version__}
         opening: dict[str, object] = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": client}
         version = self.request("initialize", opening).get("protocolVersion")
         if not isinstance(version, str):
             raise self._not_mcp("initialize")
-        self._headers["mcp-protocol-version"] = version
-        self._exchange("POST", {"jsonrpc": "2.0", "method": "notifications/initialized"})
+        self._way.headers["mcp-protocol-version"] = version
+        with self._explained():
+            self._way.tell({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
-    def _connect(self) -> None:
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                self._connection.connect()
-                return
-            except ConnectionRefusedError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(_PAUSE)
+    def _discover(self) -> None:
+        """Find out whether the server speaks the modern era; there is nothing to open."""
+        self._is_modern = True
+        versions = self.request("server/discover", {}).get("supportedVersions", [])
+        if MODERN_VERSION not in versions:
+            raise Unavailable(f"{self._url} does not speak {MODERN_VERSION}")
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if "mcp-session-id" in self._headers and value is None:
-                self._exchange("DELETE", None)
+            if value is None:
+                with self._explained():
+                    self._way.leave()
         finally:
-            self._connection.close()
+            self._way.close()
 
     def request(self, method: str, params: dict[str, object]) -> dict[str, Any]:
         """Return the result of one request.
@@ -99,27 +157,31 @@ class McpClient:
         :raises ThvError: with the server's message when it answers with an error.
         """
         number = next(self._ids)
-        ends = time.monotonic() + self._timeout
-        with self._explained():
-            response = self._send("POST", {"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-            if session := response.headers.get("mcp-session-id"):
-                self._headers["mcp-session-id"] = session
-            message = self._answer(response, number, method, ends)
-        if "error" in message:
-            raise _refusal(method, message["error"])
-        if not isinstance(message.get("result"), dict):
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        if self._is_modern:
+            message["params"] = {**params, "_meta": envelope()}
+            self._way.headers = _without_repeats(self._way.headers) | modern_head(message, self._mirrors)
+        with self._explained(method):
+            answer = self._answer(message, time.monotonic() + self._timeout)
+        if "error" in answer:
+            raise _refusal(method, answer["error"])
+        if not isinstance(answer.get("result"), dict):
             raise self._not_mcp(method)
-        result: dict[str, Any] = message["result"]
+        result: dict[str, Any] = answer["result"]
+        if self._is_modern and method == "tools/list":
+            self._mirrors.learn(result)
+        if result.get("resultType") == "input_required":
+            raise Unavailable(f"{method} needs answers of a person, which thv cannot give here")
         return result
 
-    def _answer(self, response: http.client.HTTPResponse, number: int, method: str, ends: float) -> dict[str, Any]:
+    def _answer(self, message: dict[str, Any], ends: float) -> dict[str, Any]:
+        method = message["method"]
         try:
-            for message in _messages(response, ends):
-                if not isinstance(message, dict):
+            for found in self._way.ask(message, ends):
+                if not isinstance(found, dict):
                     raise self._not_mcp(method)
-                known = cast("dict[str, Any]", message)
-                if known.get("id") == number:
-                    response.read()
+                known = cast("dict[str, Any]", found)
+                if known.get("id") == message["id"] and "method" not in known:
                     return known
         except ValueError:
             raise self._not_mcp(method) from None
@@ -149,35 +211,23 @@ class McpClient:
                 raise
             return []
 
-    def _exchange(self, verb: str, message: object) -> None:
-        with self._explained():
-            self._send(verb, message).read()
-
     @contextmanager
-    def _explained(self) -> Generator[None]:
+    def _explained(self, method: str = "") -> Generator[None]:
         try:
             yield
+        except Rejected as rejected:
+            if rejected.error.get("code") == METHOD_NOT_FOUND and method:
+                # A server may say so by the status as well.
+                raise _refusal(method, rejected.error) from None
+            raise
         except TimeoutError:
             raise TimedOut(f"{self._url} did not answer in time") from None
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"{self._url} does not answer: {error}", hint="thv list shows what is running.") from None
 
-    def _send(self, verb: str, message: object) -> http.client.HTTPResponse:
-        body = None if message is None else json.dumps(message).encode()
-        self._connection.request(verb, self._path, body, self._headers)
-        response = self._connection.getresponse()
-        if response.status >= 400 and verb == "POST":
-            raise _refused(response, self._url, str(cast("dict[str, Any]", message).get("method", "a message")))
-        return response
 
-
-def _messages(response: http.client.HTTPResponse, ends: float) -> Iterator[object]:
-    for event in bodies(response):
-        # What keeps a stream alive is no answer.
-        if time.monotonic() > ends:
-            raise TimeoutError
-        if event.data:
-            yield json.loads(event.data)
+def _without_repeats(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if not name.startswith("mcp-")}
 
 
 def _refusal(method: str, error: object) -> Refusal:
@@ -188,16 +238,3 @@ def _refusal(method: str, error: object) -> Refusal:
     number = known.get("code")
     refusal.number = number if isinstance(number, int) else 0
     return refusal
-
-
-def _refused(response: http.client.HTTPResponse, url: str, method: str) -> ThvError:
-    text = response.read().decode("utf-8", "replace")
-    try:
-        error: dict[str, Any] = json.loads(text)["error"]
-        reason, number = str(error["message"]), error.get("code")
-    except (ValueError, KeyError, TypeError):
-        error, reason, number = {}, text[:200], 0
-    if number == METHOD_NOT_FOUND:
-        # A server may say so by the status as well.
-        return _refusal(method, error)
-    return Unavailable(f"{url} answered {response.status}: {reason}")

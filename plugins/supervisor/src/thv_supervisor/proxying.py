@@ -3,65 +3,77 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from thv_core.errors import InvalidRequest, PortUnavailable, StartFailed, ThvError
 from thv_core.model.document import decode_document, encode_document
-from thv_core.model.names import valid_name
-from thv_core.model.route import Route, RouteReport, RouteSnapshot, RouteState
+from thv_core.model.route import GatewayCommand, Order, Route, RouteReport, RouteSnapshot, RouteState
+from thv_core.model.run_config import RunConfig, checked
+from thv_core.services.serving import client_terms, forward_headers, request_timeout
 from thv_core.spi.gateways import GATEWAY_SOCKET, ROUTES_FILE, Gateway, GatewaySeat
 from thv_core.state.files import connect_unix
+from thv_supervisor.real_paths import with_real_paths
 
-__all__ = ["proxied", "remote_route"]
+__all__ = ["proxied", "remote_config", "remote_route"]
+
+NO_VALUES: Mapping[str, str] = MappingProxyType({})
 
 START_SECONDS = 20.0
 """How long the server may take to answer; a place in the network that is away longer is a reason to give up."""
 
-_LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
 _PAUSE = 0.02
-_TARGET = re.compile(r"https?://[^/?#@]+([/?#]|\Z)")
-_TARGET_HINT = "Write it like  https://mcp.example.com/mcp"
 
 
-def remote_route(name: str, target: str, host: str, port: int) -> Route:
-    """Return the route of a proxy; a port is chosen when none is given.
+def remote_config(name: str, target: str, keys: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of a server that runs somewhere else.
 
-    :raises InvalidRequest: when the name, the target or the host cannot be meant.
+    :param keys: the rest of it; a transport that is not among them is streamable HTTP.
+    :raises InvalidRequest: when the name, the target or a key cannot be meant.
+    """
+    if not target:
+        raise InvalidRequest(f"{target!r} is not the URL of an MCP endpoint", hint="https://mcp.example.com/mcp")
+    return with_real_paths(checked(RunConfig(name=name, remote_url=target, **keys)))
+
+
+def remote_route(config: RunConfig) -> Route:
+    """Return the route of a proxy; a port is chosen when none is given, unless it listens on a Unix socket.
+
     :raises PortUnavailable: when nothing can listen on the host at all.
     """
-    address = _LOOPBACK.get(host)
-    if address is None:
-        raise InvalidRequest(
-            f"host {host!r} is not a loopback address",
-            hint="Nothing listens beyond loopback without authentication. Use 127.0.0.1.",
-        )
-    if not _TARGET.match(target):
-        raise InvalidRequest(f"{target!r} is not the URL of an MCP endpoint", hint=_TARGET_HINT)
+    address = "127.0.0.1" if config.host == "localhost" else config.host
+    usual = Route(workload="", incarnation="", port=0, log="").request_timeout
     return Route(
-        workload=valid_name(name),
-        incarnation=f"{name}.1",
+        workload=config.name,
+        incarnation=f"{config.name}.1",
         host=address,
-        port=port or _free_port(address),
+        port=config.port or (0 if config.socket else _free_port(address)),
         log=os.devnull,
-        transport="streamable-http",
-        target_url=target,
+        transport=config.transport,
+        target_url=config.remote_url,
         forward_authorization=True,
         start_timeout=START_SECONDS,
+        request_timeout=request_timeout(config, usual),
+        terms=client_terms(config),
+        forward_headers=forward_headers(config),
     )
 
 
-def proxied(route: Route, gateway: Gateway, ready: Callable[[RouteReport], None]) -> None:
+def proxied(
+    route: Route, gateway: Gateway, ready: Callable[[RouteReport], None], values: Mapping[str, str] = NO_VALUES
+) -> None:
     """Serve a route until SIGINT or SIGTERM; calls in flight are finished then.
 
     Everything lies in a directory that is removed at the end; neither control nor its state is needed.
 
     :param ready: called in another thread, once, when the server answers.
+    :param values: of the secrets that its headers need; they go to the gateway's memory only.
     :raises ThvError: when it does not, or when the port is taken.
     """
     lifeline, far_end = os.pipe()
@@ -70,7 +82,7 @@ def proxied(route: Route, gateway: Gateway, ready: Callable[[RouteReport], None]
             seat = GatewaySeat(directory=Path(folder), lifeline=lifeline)
             snapshot = encode_document(RouteSnapshot(routes=(route,)))
             (seat.directory / ROUTES_FILE).write_bytes(snapshot)
-            watch = _Watch(seat.directory, far_end, ready)
+            watch = _Watch(seat.directory, far_end, ready, values)
             watch.start()
             try:
                 gateway.serve(seat)
@@ -88,8 +100,11 @@ class _Watch(threading.Thread):
     ``failure`` is why. It owns ``far_end``, whose closing tells the gateway to end at once.
     """
 
-    def __init__(self, directory: Path, far_end: int, ready: Callable[[RouteReport], None]) -> None:
+    def __init__(
+        self, directory: Path, far_end: int, ready: Callable[[RouteReport], None], values: Mapping[str, str]
+    ) -> None:
         super().__init__(daemon=True)
+        self._values = values
         self.failure: ThvError | None = None
         self._path = directory / GATEWAY_SOCKET
         self._far_end = far_end
@@ -124,6 +139,9 @@ class _Watch(threading.Thread):
         if channel is None:
             return None
         with channel, channel.makefile("rb") as lines:
+            if self._values:
+                command = GatewayCommand(order=Order.VALUES, values=dict(self._values))
+                channel.sendall(encode_document(command) + b"\n")
             for line in lines:
                 report = decode_document(line, RouteReport, "the report")
                 if report.state is not RouteState.STARTING:

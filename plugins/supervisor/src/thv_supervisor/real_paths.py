@@ -1,4 +1,4 @@
-"""Resolve the symbolic links of what a configuration grants, so that no server can later redirect its grants."""
+"""Resolve the symbolic links of the paths in a configuration, so that no server can later redirect its grants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["with_real_paths"]
 def with_real_paths(config: RunConfig) -> RunConfig:
     """Return the configuration with every symbolic link resolved; doing it again changes nothing.
 
-    :raises InvalidRequest: naming a grant of something that is not there.
+    :raises InvalidRequest: naming a grant of something that is not there, or a file of TLS that cannot be read.
     """
     profile = msgspec.structs.replace(
         config.permission_profile,
@@ -24,7 +24,37 @@ def with_real_paths(config: RunConfig) -> RunConfig:
         write=tuple(_real(grant(mount, writable=True)) for mount in config.permission_profile.write),
     )
     volumes = tuple(_real_volume(volume(text)) for text in config.volumes)
-    return msgspec.structs.replace(config, permission_profile=profile, volumes=volumes)
+    return msgspec.structs.replace(
+        config,
+        permission_profile=profile,
+        volumes=volumes,
+        tls_certificate=_real_file(config.tls_certificate, "certificate"),
+        tls_key=_real_file(config.tls_key, "key"),
+        socket=_real_socket(config.socket),
+    )
+
+
+def _real_file(path: str, what: str) -> str:
+    if not path:
+        return ""
+    try:
+        real = Path(path).resolve(strict=True)
+        with real.open("rb"):
+            return str(real)
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its symbolic links form a circle"
+        raise InvalidRequest(f"the {what} {path} cannot be read: {reason}") from None
+
+
+def _real_socket(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        folder = Path(path).parent.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its symbolic links form a circle"
+        raise InvalidRequest(f"no socket can be made at {path}: {reason}", hint="Make its folder first.") from None
+    return str(folder / Path(path).name)
 
 
 def _real_volume(granted: Grant) -> str:

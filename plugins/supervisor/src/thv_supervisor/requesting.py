@@ -20,6 +20,7 @@ from thv_core.model.secret_reference import SHELL_PREFIX, SecretReference, secre
 from thv_supervisor.environment_files import variables_of_directory, variables_of_file
 from thv_supervisor.network_variables import network_variables
 from thv_supervisor.profiles import here, profile_named, read_text
+from thv_supervisor.serving_flags import SPELLED, header_references, serving_keys
 
 if TYPE_CHECKING:
     from thv_core.spi.console import Console
@@ -39,7 +40,6 @@ BESIDE = {
     "profile": "--permission-profile",
     "args": "ARGS",
     "transport": "--transport",
-    "proxy_mode": "--proxy-mode",
     "proxy_port": "--proxy-port",
     "target_port": "--target-port",
     "host": "--host",
@@ -51,6 +51,7 @@ BESIDE = {
     "allow_write": "--allow-write",
     "allow_socket": "--allow-socket",
     "allow_scripts": "--allow-scripts",
+    **SPELLED,
 }
 """The flags that say what a file says, too, as they are spelled; only the name may be another."""
 
@@ -69,7 +70,10 @@ def request_from(flags: Mapping[str, Any], given: Collection[str], console: Cons
     _offered(flags)
     config = _config(flags, given, console)
     secrets = tuple(_secret(text) for text in flags["secrets"])
+    serving = serving_keys(flags, directory)
     references = config.secret_references if config else tuple(secret_reference(text) for text in secrets)
+    headers = config.header_forward if config else serving["header_forward"]
+    _caution(config.proxy_mode if config else flags["proxy_mode"], console)
     profile = profile_named(flags["profile"], directory) if flags["profile"] else None
     request = RunRequest(
         request_id=str(uuid.uuid4()),
@@ -93,11 +97,17 @@ def request_from(flags: Mapping[str, Any], given: Collection[str], console: Cons
         allow_socket=flags["allow_socket"],
         permission_profile=profile,
         permission_profile_name_or_path=flags["profile"],
-        shell_values=shell_values(references, environment),
+        shell_values=shell_values((*references, *header_references(headers)), environment),
         network=network_variables(environment),
+        **serving,
     )
     plain: dict[str, object] = msgspec.to_builtins(request)
     return plain
+
+
+def _caution(mode: str, console: Console) -> None:
+    if mode == "sse":
+        console.message("proxy mode sse is deprecated: prefer streamable-http, which is served at /mcp as well")
 
 
 def _offered(flags: Mapping[str, Any]) -> None:
@@ -106,10 +116,6 @@ def _offered(flags: Mapping[str, Any]) -> None:
         raise InvalidRequest(
             "--isolate-network=false: a server is always isolated",
             hint="Say what it may reach:  --allow-network HOST   or for any:  --permission-profile network",
-        )
-    if flags["proxy_mode"] == "sse":
-        raise InvalidRequest(
-            "--proxy-mode sse is not offered yet", hint="Leave it out: clients speak streamable HTTP to /mcp."
         )
     if flags["host"] not in _LOOPBACK:
         raise InvalidRequest(

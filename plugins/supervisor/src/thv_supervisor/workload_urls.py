@@ -7,29 +7,32 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from thv_core.errors import Unavailable
+from thv_supervisor.places import Place
 from thv_supervisor.wire import workload_path
 
 if TYPE_CHECKING:
     from thv_supervisor.client import ControlClient
 
-__all__ = ["served_url", "settled_url"]
+__all__ = ["served_place", "settled_place"]
 
 START_SECONDS = 60.0
 _PAUSE = 0.2
 _SERVED = frozenset({"running", "unhealthy"})
 
 
-def served_url(control: ControlClient, name: str) -> str:
-    """Return the URL of a workload that runs.
+def served_place(control: ControlClient, name: str) -> Place:
+    """Return where a workload that runs is reached, as clients are shown it.
 
     :raises NotFound: when there is none of that name.
     :raises Unavailable: when it does not run.
     """
-    return _url(control.call("GET", workload_path(name, "status")), name, ("running",))
+    return _place(control.call("GET", workload_path(name, "status")), name, ("running",))
 
 
-def settled_url(control: ControlClient, name: str) -> str:
-    """Return the URL of a workload, as soon as it is no longer starting; one that is unhealthy says so itself.
+def settled_place(control: ControlClient, name: str) -> Place:
+    """Return where a workload takes requests, as soon as it is no longer starting; an unhealthy one says so itself.
+
+    That is ``/mcp`` also where clients are shown ``/sse``: a gateway serves both.
 
     :raises NotFound: when there is none of that name.
     :raises Unavailable: when it is neither running nor about to.
@@ -39,10 +42,10 @@ def settled_url(control: ControlClient, name: str) -> str:
     while view["status"] == "starting" and time.monotonic() < ends:
         time.sleep(_PAUSE)
         view = control.call("GET", workload_path(name, "status"))
-    return _url(view, name, _SERVED)
+    return _place(view, name, _SERVED).with_path("/mcp")
 
 
-def _url(view: dict[str, Any], name: str, statuses: Collection[str]) -> str:
+def _place(view: dict[str, Any], name: str, statuses: Collection[str]) -> Place:
     if view["status"] not in statuses:
         raise Unavailable(f"{name} is {view['status']}", hint=f"thv start {name}")
-    return str(view["url"])
+    return Place(str(view["url"]), str(view.get("tls_certificate", "")))

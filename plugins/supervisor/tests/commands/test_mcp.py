@@ -11,6 +11,7 @@ import pytest
 from thv_core.errors import InvalidRequest, NotFound, Unavailable
 from thv_supervisor import mcp_client
 from thv_supervisor.commands.mcp import mcp
+from thv_supervisor.places import Place
 
 STATUS = "/api/v1beta/workloads/a/status"
 SCHEMA = {
@@ -29,6 +30,7 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.opened: list[tuple[str, float]] = []
+        self.manners: list[mcp_client.Manner] = []
         self.calls: list[dict[str, object]] = []
         self.others: dict[str, list[dict[str, Any]]] = {}
         self.refuses: mcp_client.Refusal | None = None
@@ -38,8 +40,15 @@ class FakeServer:
             {"name": "bare"},
         ]
 
-    def __call__(self, url: str, timeout: float, patience: float = 0.0) -> FakeServer:
-        self.opened.append((url, timeout))
+    def __call__(
+        self,
+        place: Place | str,
+        timeout: float,
+        patience: float = 0.0,
+        manner: mcp_client.Manner = mcp_client.Manner(),  # noqa: B008 - it is frozen, so that one serves for all
+    ) -> FakeServer:
+        self.opened.append((place if isinstance(place, str) else place.url, timeout))
+        self.manners.append(manner)
         return self
 
     def __enter__(self) -> FakeServer:
@@ -164,14 +173,39 @@ def test_options_before_the_kind_hold_for_it(invoke: Any, server: FakeServer, co
 
 
 @pytest.mark.parametrize("words", [("list",), ("list", "tools"), ("call", "t")])
-def test_a_transport_that_is_not_offered_is_refused_with_the_reason(
-    invoke: Any, server: FakeServer, words: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("flags", "url", "manner"),
+    [
+        ((), "http://a/sse#a", ("auto", "auto")),
+        (("--transport", "sse"), "http://a/sse", ("sse", "auto")),
+        (("--transport", "streamable-http"), "http://a/mcp", ("streamable-http", "auto")),
+        (("--protocol-era", "modern"), "http://a/mcp", ("auto", "modern")),
+        (("--protocol-era", "legacy", "--transport", "sse"), "http://a/sse", ("sse", "legacy")),
+    ],
+)
+def test_a_workload_is_reached_where_the_transport_is_whatever_it_shows(
+    invoke: Any,
+    server: FakeServer,
+    control: Any,
+    words: tuple[str, ...],
+    flags: tuple[str, ...],
+    url: str,
+    manner: tuple[str, str],
 ) -> None:
-    result = invoke(mcp, *words, "--server", "a", "--transport", "sse")
-    assert result.exit_code == 2
-    assert "sse is not offered yet" in " ".join(result.output.split())
+    control.answers["GET", STATUS] = {"status": "running", "url": "http://a/sse#a"}
+    assert invoke(mcp, *words, "--server", "a", *flags).exit_code == 0
+    assert ([each[0] for each in server.opened], server.manners) == ([url], [manner])
+
+
+def test_a_url_is_taken_as_it_is(invoke: Any, server: FakeServer) -> None:
+    assert invoke(mcp, "list", "--server", "https://far.example/x?y=1", "--transport", "sse").exit_code == 0
+    assert server.opened == [("https://far.example/x?y=1", 30.0)]
+
+
+def test_the_modern_era_has_no_sse(invoke: Any, server: FakeServer) -> None:
+    with pytest.raises(InvalidRequest, match="the modern era has no transport sse"):
+        invoke(mcp, "list", "--server", "a", "--transport", "sse", "--protocol-era", "modern")
     assert server.opened == []
-    assert invoke(mcp, *words, "--server", "a", "--transport", "streamable-http").exit_code == 0
 
 
 @pytest.mark.parametrize("words", [("a", "t"), ("t", "--server", "a")])

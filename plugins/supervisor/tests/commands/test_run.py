@@ -121,7 +121,7 @@ def test_where_and_among_which_it_runs_reaches_control(invoke: Any, control: Any
     ("flags", "words"),
     [
         (("--no-isolate-network",), "a server is always isolated"),
-        (("--proxy-mode", "sse"), "--proxy-mode sse is not offered yet"),
+        (("--remote-forward-headers", "X-A"), "--remote-forward-headers 'X-A' is not NAME=VALUE"),
         (("--host", "0.0.0.0"), "--host 0.0.0.0: nothing listens beyond loopback without authentication"),
         (("--image", "npx://b"), "--image npx://b says which server to run, and npx://a does too"),
         (("--drop-unsupported",), "--drop-unsupported belongs to --from-config"),

@@ -178,6 +178,7 @@ class RiggedGateway(FakeGateway):
         self.fuse = fuse
         self.outlets: dict[str, frozenset[str]] = {}
         self.served: set[str] = set()
+        self.values: dict[str, dict[str, str]] = {}
         self.refused: dict[str, str] = {}
         self.published: list[tuple[str, str]] = []
 
@@ -212,6 +213,9 @@ class FakeLink:
         self._gateway.fuse.burn("after publish")
         for label in self.reports(workload).keys() - self._gateway.reports.keys():
             del self._reports[label]
+
+    async def give(self, workload: str, values: Mapping[str, str]) -> None:
+        self._gateway.values[workload] = dict(values)
 
     def say(self, report: RouteReport) -> None:
         """Let the gateway say something."""

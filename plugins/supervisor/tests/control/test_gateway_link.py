@@ -371,3 +371,58 @@ def test_a_later_link_knows_the_outlets_of_the_snapshot(paths: Paths) -> None:
     assert link.connected() == {"a"}
     asyncio.run(link.connect("b", ["b.1"]))
     assert outlets(paths) == ("a.3", "b.1")
+
+
+# Values of secrets ---------------------------------------------------------------------------------------------------
+
+
+async def command(connection: Connection) -> tuple[str, dict[str, str]]:
+    line = await asyncio.wait_for(connection.reader.readline(), LIMIT)
+    said = json.loads(line)
+    return said["order"], said["values"]
+
+
+def test_values_go_to_the_memory_of_the_gateway_at_each_change_and_on_each_connection(play: Any, paths: Paths) -> None:
+    async def story(link: GatewayLink, changed: list[str]) -> None:
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            assert await command(connection) == ("reload", {})
+            await link.give("a", {"token": "v4lue"})
+            await link.give("a", {"token": "v4lue"})
+            await link.give("b", {"key": "k3y"})
+            await link.give("b", {})
+            await link.publish("a", route("a"))
+            assert [await command(connection) for _ in range(4)] == [
+                ("values", {"token": "v4lue"}),
+                ("values", {"token": "v4lue", "key": "k3y"}),
+                ("values", {"token": "v4lue"}),
+                ("reload", {}),
+            ]
+        (paths.gateway / GATEWAY_SOCKET).unlink()
+        async with gateway(paths) as listening:
+            connection = await listening.connection()
+            assert [await command(connection) for _ in range(2)] == [("values", {"token": "v4lue"}), ("reload", {})]
+        assert b"v4lue" not in (paths.gateway / ROUTES_FILE).read_bytes()
+
+    play(story)
+
+
+def test_what_concerns_the_gateway_as_a_whole_is_in_each_snapshot(paths: Paths) -> None:
+    link = GatewayLink(paths, lambda workload: None, RouteSnapshot(shared_port=19000, workers=2))
+    asyncio.run(link.publish("a", route("a")))
+    found = decode_document((paths.gateway / ROUTES_FILE).read_bytes(), RouteSnapshot, "routes")
+    assert (found.shared_port, found.workers, len(found.routes)) == (19000, 2, 1)
+
+
+def test_a_snapshot_with_other_settings_is_written_anew_at_once(paths: Paths) -> None:
+    (paths.gateway / ROUTES_FILE).write_bytes(encode_document(RouteSnapshot(routes=(route("a"),))))
+
+    async def story() -> None:
+        link = GatewayLink(paths, lambda workload: None, RouteSnapshot(shared_port=19000))
+        following = asyncio.create_task(link.follow(renew=False))
+        await until(lambda: b'"shared_port":19000' in (paths.gateway / ROUTES_FILE).read_bytes())
+        following.cancel()
+        await asyncio.wait({following})
+        assert stored(paths) == ["a.1"]
+
+    asyncio.run(story())

@@ -244,6 +244,8 @@ def test_a_malformed_header_is_the_callers_mistake(settlement: Settlement, watch
 CHANGES: list[tuple[str, bool]] = [
     ("start_timeout: 9\n", False),
     ("gateway: other\n", True),
+    ("gateway_workers: 2\n", True),
+    ("gateway_shared_port: 19000\n", False),
     ("egress: other\n", True),
     ("ca_certificate_path: /ca.pem\n", True),
     ("plugins:\n  a:\n    b: 1\n", True),

@@ -3,7 +3,8 @@
 import sys
 
 from thv_supervisor.bridge_session import BridgeSession
+from thv_supervisor.places import Place
 from thv_supervisor.stdio_bridge import Bridge
 
 url = sys.argv[1]
-Bridge(BridgeSession(lambda: url), print).run(sys.stdin.buffer, sys.stdout.buffer)
+Bridge(BridgeSession(lambda: Place(url)), print).run(sys.stdin.buffer, sys.stdout.buffer)

@@ -34,7 +34,7 @@ def profile_names(context: click.Context, parameter: click.Parameter, incomplete
 
 def transport_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the transports that are offered and start with ``incomplete``."""
-    return [name for name in ("stdio", "streamable-http") if name.startswith(incomplete)]
+    return [name for name in ("sse", "stdio", "streamable-http") if name.startswith(incomplete)]
 
 
 def workload_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -16,17 +16,25 @@ _FORM = re.compile(f"(?:{_PART})+")
 
 
 class Duration(click.ParamType[float]):
-    """A positive number of seconds, at most a day."""
+    """A number of seconds.
+
+    :param usual: whether 0 is one, too, and means what is usual.
+    :param longest: the most that it can be.
+    """
 
     name = "duration"
+
+    def __init__(self, usual: bool = False, longest: float = LONGEST) -> None:
+        self._usual = usual
+        self._longest = longest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the seconds of a text, or of a number that is a default."""
         seconds = _seconds(str(value))
         if seconds is None:
             self.fail(f"{value!r} is not a duration; write 30, 30s, 1m30s or 500ms", param, ctx)
-        if not 0 < seconds <= LONGEST:
-            self.fail(f"{value!r} is not between 0 and 24h", param, ctx)
+        if not (0 < seconds <= self._longest or (self._usual and not seconds)):
+            self.fail(f"{value!r} is not between 0 and {self._longest / 3600:g}h", param, ctx)
         return seconds
 
 

@@ -55,12 +55,6 @@ OFFERS: dict[str, tuple[Offer, ...]] = {
 Decorated = Callable[..., Any]
 
 
-def _only_streamable(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if value == "sse":
-        raise click.BadParameter("sse is not offered yet; use auto or streamable-http", context, parameter)
-    return value
-
-
 def reaching(command: Decorated) -> Decorated:
     """Add the options by which a server is reached, and its answer shown."""
     for option in reversed(_REACHING):
@@ -78,8 +72,15 @@ _REACHING = (
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "streamable-http", "sse"]),
-        callback=_only_streamable,
         help="How the server speaks.",
+    ),
+    click.option(
+        "--protocol-era",
+        "era",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "legacy", "modern"]),
+        help="Which era of the protocol to speak: until 2025-11-25, or from 2026-07-28 on.",
     ),
     click.option("--format", "form", default="text", type=click.Choice(["text", "json"]), show_default=True),
 )
@@ -145,7 +146,7 @@ for _kind in OFFERS:
 def call(console: Console, /, **flags: Any) -> None:
     """Call a tool of a server and print its result."""
     server, tool = _target(flags["target"], flags["server"])
-    with _client(console, server, flags["timeout"]) as client:
+    with _client(console, server, flags) as client:
         given = _arguments(console, flags)
         given |= _typed(client, tool, flags["pairs"]) if flags["pairs"] else {}
         result = _result(client, tool, given)
@@ -174,15 +175,22 @@ def _result(client: McpClient, tool: str, given: dict[str, Any]) -> dict[str, An
         raise NotFound(f"the server has no tool {tool}", evidence=[refusal.message], hint=hint) from None
 
 
-def _client(console: Console, server: str, timeout: float) -> McpClient:
+def _client(console: Console, server: str, flags: dict[str, Any]) -> McpClient:
+    from thv_core.errors import InvalidRequest
     from thv_supervisor.client import ControlClient
-    from thv_supervisor.mcp_client import McpClient
-    from thv_supervisor.workload_urls import served_url
+    from thv_supervisor.mcp_client import Manner, McpClient
+    from thv_supervisor.workload_urls import served_place
 
+    timeout, manner = flags["timeout"], Manner(flags["transport"], flags["era"])
+    if manner == ("sse", "modern"):
+        raise InvalidRequest("the modern era has no transport sse", hint="Leave one of the two out.")
     if "://" in server:
-        return McpClient(server, timeout)
+        return McpClient(server, timeout, manner=manner)
     control = ControlClient(console.environment, console.message)
-    return McpClient(served_url(control, server), timeout, GATEWAY_PATIENCE)
+    place = served_place(control, server)
+    # A gateway serves both, whichever it shows.
+    path = {"sse": "/sse", "streamable-http": "/mcp"}.get("streamable-http" if manner.era == "modern" else manner[0])
+    return McpClient(place.with_path(path) if path else place, timeout, GATEWAY_PATIENCE, manner)
 
 
 def _is_given(context: click.Context, name: str) -> bool:
@@ -191,7 +199,7 @@ def _is_given(context: click.Context, name: str) -> bool:
 
 def _list(console: Console, server: str, flags: dict[str, Any], kinds: tuple[str, ...]) -> None:
     lists = [each for kind in kinds for each in OFFERS[kind]]
-    with _client(console, server, flags["timeout"]) as client:
+    with _client(console, server, flags) as client:
         found = {each.key: client.offered(each.method, each.key) for each in lists}
     if flags["form"] == "json":
         console.document(found)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from thv_supervisor.commands.completing import workload_names
+from thv_supervisor.commands.serving_options import PROXIED, spelled_serving
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from thv_core.model.route import Route, RouteReport
+    from thv_core.model.route import RouteReport
+    from thv_core.model.run_config import RunConfig
     from thv_core.spi.console import Console
 
 __all__ = ["proxy"]
@@ -56,8 +59,16 @@ class _ServerOrCommand(click.Group):
 @click.option("--target-uri", default="", metavar="URL", help="The server's MCP endpoint, http or https.  [required]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen: an address of loopback.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Where to listen; else a free one is chosen.")
+@click.option(
+    "--transport",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "streamable-http", "sse"]),
+    help="How the server speaks; auto finds out.",
+)
+@spelled_serving(*PROXIED)
 @click.pass_context
-def proxy(context: click.Context, server_name: str, target_uri: str, host: str, port: int) -> None:
+def proxy(context: click.Context, /, server_name: str, target_uri: str, **flags: Any) -> None:
     """Serve a server that runs somewhere else, at an address of this machine, until Ctrl-C.
 
     Prints the URL for MCP clients once the server answers. What clients send as Authorization is handed on to it.
@@ -66,10 +77,13 @@ def proxy(context: click.Context, server_name: str, target_uri: str, host: str, 
         return
     if not server_name or not target_uri:
         raise click.UsageError("give the server a name, and its MCP endpoint by --target-uri", context)
-    from thv_supervisor.proxying import remote_route
+    from thv_supervisor.proxying import remote_config
+    from thv_supervisor.serving_flags import serving_keys
 
     console: Console = context.obj
-    _serve(console, remote_route(server_name, target_uri, host, port))
+    serving = serving_keys(flags, console.directory)
+    config = remote_config(server_name, target_uri, {"host": flags["host"], "port": flags["port"], **serving})
+    _serve(console, config, flags["transport"])
 
 
 @proxy.command(short_help="Speak to a workload over standard input and output.")
@@ -83,33 +97,45 @@ def stdio(console: Console, name: str) -> None:
     from thv_supervisor.bridge_session import BridgeSession
     from thv_supervisor.client import ControlClient
     from thv_supervisor.stdio_bridge import Bridge
-    from thv_supervisor.workload_urls import settled_url
+    from thv_supervisor.workload_urls import settled_place
 
     control = ControlClient(console.environment, console.message)
-    session = BridgeSession(lambda: settled_url(control, name))
+    session = BridgeSession(lambda: settled_place(control, name))
     Bridge(session, console.message).run(sys.stdin.buffer, sys.stdout.buffer)
 
 
-def _serve(console: Console, route: Route) -> None:
+def _serve(console: Console, config: RunConfig, transport: str) -> None:
     from thv_core.kernel import compose
+    from thv_core.services.resolving_secrets import resolve_headers
+    from thv_core.services.serving import client_url
     from thv_core.spi.gateways import Gateway
     from thv_supervisor.file_limit import raise_file_limit
-    from thv_supervisor.proxying import proxied
+    from thv_supervisor.probing import spoken
+    from thv_supervisor.proxying import START_SECONDS, proxied, remote_route
+    from thv_supervisor.requesting import shell_values
+    from thv_supervisor.serving_flags import header_references
 
     def ready(report: RouteReport) -> None:
         if not report.protocol_version:
-            console.message(f"{route.workload} lets in only clients that authorize themselves")
-        host = f"[{route.host}]" if ":" in route.host else route.host
-        console.line(f"http://{host}:{report.port}/mcp")
+            console.message(f"{config.name} lets in only clients that authorize themselves")
+        console.line(client_url(replace(config, host=route.host, port=report.port)))
 
+    _heed_signals()
+    raise_file_limit()
+    kernel = compose(console.environment, sys.platform)
+    shell = shell_values(header_references(config.header_forward), console.environment)
+    values = resolve_headers(config, kernel.secret_store, shell)
+    console.going_on("waiting", f"for {config.remote_url} to answer, {START_SECONDS:g} s at most")
+    found = spoken(config, values) if transport == "auto" else transport
+    route = remote_route(replace(config, transport=found))
+    proxied(route, kernel.drivers.get(Gateway, kernel.configuration.gateway), ready, values)
+
+
+def _heed_signals() -> None:
     # The directory of the proxy has to be removed; the gateway heeds SIGTERM itself once it serves.
     signal.signal(signal.SIGTERM, _leave)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
-    raise_file_limit()
-    kernel = compose(console.environment, sys.platform)
-    console.going_on("waiting", f"for {route.target_url} to answer, {route.start_timeout:g} s at most")
-    proxied(route, kernel.drivers.get(Gateway, kernel.configuration.gateway), ready)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

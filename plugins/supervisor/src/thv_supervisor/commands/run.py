@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thv_supervisor.commands.completing import group_names, profile_names, transport_names
+from thv_supervisor.commands.serving_options import spelled_serving
 from thv_supervisor.wire import RUNS, run_path, workload_path
 
 if TYPE_CHECKING:
@@ -34,20 +35,13 @@ ENDING = 150.0
     default="",
     metavar="TYPE",
     shell_complete=transport_names,
-    help="How the server speaks: stdio, or streamable-http.",
+    help="How the server speaks: stdio, sse or streamable-http.",
 )
 @click.option(
     "--target-port", default=0, type=click.IntRange(0, 65535), help="Where a server that speaks HTTP listens."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address of the gateway.")
 @click.option("--proxy-port", default=0, type=click.IntRange(0, 65535), help="Port of the gateway; else chosen.")
-@click.option(
-    "--proxy-mode",
-    default="streamable-http",
-    show_default=True,
-    type=click.Choice(["streamable-http", "sse"]),
-    help="What clients speak; sse is not offered yet.",
-)
 @click.option(
     "--permission-profile",
     "profile",
@@ -65,6 +59,7 @@ ENDING = 150.0
 @click.option("--allow-write", multiple=True, metavar="PATH", help="What of yours the server may write.")
 @click.option("--allow-socket", is_flag=True, help="Grant paths that contain Unix sockets.")
 @click.option("--allow-scripts", is_flag=True, help="Let the package run its install scripts, isolated.")
+@spelled_serving()
 @click.option("-f", "--foreground", is_flag=True, help="Show its log until Ctrl-C, then remove it.")
 @click.option("--from-config", "config_file", default="", metavar="FILE", help="Run an exported RunConfig.")
 @click.option("--drop-unsupported", is_flag=True, help="Leave out what a file asks for and nothing here offers.")

@@ -59,6 +59,7 @@ def _uptime(instant: str) -> str:
 
 def _pairs(view: dict[str, Any], reach: str) -> list[tuple[str, str]]:
     spoken = f", speaks {view['protocol_version']}" if view["protocol_version"] else ""
+    spoken += f" ({' and '.join(view['eras'])})" if spoken and view.get("eras") else ""
     return [
         (view["name"], _doing(view)),
         *_if_any("reason", view["status_context"]),

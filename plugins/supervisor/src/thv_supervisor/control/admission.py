@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 
 from thv_core.errors import InvalidRequest, PluginNotFound, Unsupported
+from thv_core.model.elsewhere import REMOTE, is_url, place_of
 from thv_core.model.entry import ServerEntry
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig, checked
 from thv_core.model.workload import Workload
-from thv_core.services.assembling import assemble, is_pinned, package_of, same_package, scheme_of
+from thv_core.services.assembling import assemble, assemble_remote, is_pinned, package_of, same_package, scheme_of
 from thv_core.spi.runtimes import Runtime
 from thv_core.spi.sources import Builder, ServerSource
 from thv_supervisor.control.ground import Ground
@@ -47,7 +48,8 @@ async def admit(request: RunRequest, ground: Ground, current: Workload | None = 
     """
     admitted = await _configured(request, ground, current)
     config = _placed(admitted.config, request, current)
-    chosen = msgspec.structs.replace(config, runtime=config.runtime or ground.kernel.configuration.runtime)
+    usual = REMOTE if config.remote_url else ground.kernel.configuration.runtime
+    chosen = msgspec.structs.replace(config, runtime=config.runtime or usual)
     # Before anything is prepared; it is checked again when the workload is recorded.
     ground.store.group(chosen.group)
     config = await ground.calls.run("admission", LOAD_LIMIT, lambda: with_real_paths(chosen))
@@ -68,6 +70,11 @@ def _placed(config: RunConfig, request: RunRequest, current: Workload | None) ->
 
 
 def _staying(config: RunConfig, request: RunRequest, current: RunConfig) -> RunConfig:
+    if bool(config.remote_url) != bool(current.remote_url):
+        raise InvalidRequest(
+            f"no change moves {current.name} from here to somewhere else, or back",
+            hint=f"Remove it and run it again:  thv rm {current.name}",
+        )
     if config.runtime not in ("", current.runtime):
         raise InvalidRequest(
             f"{current.name} runs in the runtime {current.runtime}, and no change moves it to {config.runtime}",
@@ -80,8 +87,10 @@ def _staying(config: RunConfig, request: RunRequest, current: RunConfig) -> RunC
 def _loadable(config: RunConfig, ground: Ground) -> None:
     """Construct every driver that a start will need, where a slow import holds up nobody."""
     drivers = ground.kernel.drivers
-    drivers.get(Builder, package_of(config).scheme)
-    _connectable(config, drivers.get(Runtime, config.runtime))
+    runtime = drivers.get(Runtime, config.runtime)
+    if not config.remote_url:
+        drivers.get(Builder, package_of(config).scheme)
+    _connectable(config, runtime)
     outlet_plan(config.permission_profile.network, config.target_port, ground.kernel)
     if any(not reference.from_shell for reference in config.secret_references):
         ground.kernel.secret_store()
@@ -104,6 +113,9 @@ def _connectable(config: RunConfig, runtime: Runtime) -> None:
 
 async def _configured(request: RunRequest, ground: Ground, current: Workload | None) -> Admitted:
     name = _name(request, current)
+    if is_url(request.server):
+        asked = msgspec.structs.replace(request, name=name)
+        return Admitted(assemble_remote(asked), f"{place_of(request.server)}, which runs somewhere else")
     if request.run_config is not None:
         named = checked(msgspec.structs.replace(request.run_config, name=name or request.run_config.name))
         return await _pinned(named, ground, current)
@@ -126,6 +138,8 @@ def _name(request: RunRequest, current: Workload | None) -> str:
 
 async def _pinned(config: RunConfig, ground: Ground, current: Workload | None) -> Admitted:
     """Return a configuration whose image is an exact version: the one that runs now, unless another is asked for."""
+    if config.remote_url:
+        return Admitted(config)
     image = _as_pinned(config.image, current)
     if is_pinned(image):
         return Admitted(msgspec.structs.replace(config, image=image))

@@ -21,6 +21,7 @@ __all__ = ["GatewayLink"]
 RENEWAL_FILE = "renewal"
 """While it exists, the gateway that is alive is to be replaced."""
 
+NOTHING = RouteSnapshot()
 SLOWEST = 1.0
 LINE_LIMIT = 1 << 20
 
@@ -28,17 +29,25 @@ log = logging.getLogger(__name__)
 
 
 class GatewayLink:
-    """The snapshot on disk, the last report on each incarnation that it names, and the connection to the gateway."""
+    """The snapshot on disk, the last report on each incarnation that it names, and the connection to the gateway.
 
-    def __init__(self, paths: Paths, changed: Callable[[str], None]) -> None:
+    Values of secrets are kept in memory, and sent on each connection and at each change.
+
+    :param whole: a snapshot of nothing, which says what concerns the gateway as a whole.
+    """
+
+    def __init__(self, paths: Paths, changed: Callable[[str], None], whole: RouteSnapshot = NOTHING) -> None:
         self._directory = paths.gateway
         self._renewal = paths.gateway / RENEWAL_FILE
         self._changed = changed
+        self._whole = whole
         self._reports: dict[str, dict[str, RouteReport]] = {}
+        self._values: dict[str, dict[str, str]] = {}
         self._writer: asyncio.StreamWriter | None = None
         stored = self._stored()
         self._routes = {route.workload: route for route in stored.routes}
         self._outlets = _by_workload(stored.outlets)
+        self._is_written = msgspec.structs.replace(stored, routes=(), outlets=()) == whole
 
     def report(self, incarnation: str) -> RouteReport | None:
         """Return what the gateway last said of an incarnation."""
@@ -63,6 +72,15 @@ class GatewayLink:
         self._routes = routes
         self._forget_reports(workload)
         await self._order(Order.RELOAD)
+
+    async def give(self, workload: str, values: Mapping[str, str]) -> None:
+        """Let the gateway have the values of the secrets that requests to one workload carry: exactly these."""
+        if self._values.get(workload, {}) == values:
+            return
+        self._values.pop(workload, None)
+        if values:
+            self._values[workload] = dict(values)
+        await self._order(Order.VALUES)
 
     async def connect(self, workload: str, incarnations: Iterable[str]) -> None:
         """Let the snapshot name exactly these outlets of a workload, and tell the gateway."""
@@ -96,6 +114,9 @@ class GatewayLink:
         if renew:
             # On disk, because this process may be killed before it reaches the gateway.
             self._renewal.touch(0o600)
+        if not self._is_written:
+            with contextlib.suppress(OSError):
+                self._write(self._routes, self._outlets)
         delay = 0.05
         while True:
             began = asyncio.get_running_loop().time()
@@ -109,6 +130,8 @@ class GatewayLink:
         connection = await asyncio.to_thread(connect_unix, self._directory / GATEWAY_SOCKET)
         reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_LIMIT)
         try:
+            if self._values:
+                await self._order(Order.VALUES)
             if await self._order(Order.DRAIN if self._renewal.exists() else Order.RELOAD):
                 self._renewal.unlink(missing_ok=True)
             while line := await reader.readline():
@@ -139,8 +162,10 @@ class GatewayLink:
         """Send an order, and tell whether it was written; a gateway that comes back reads the snapshot anyway."""
         if self._writer is None or self._writer.is_closing():
             return False
+        given = self._values.values() if order is Order.VALUES else ()
+        command = GatewayCommand(order=order, values={name: each[name] for each in given for name in each})
         try:
-            self._writer.write(encode_document(GatewayCommand(order=order)) + b"\n")
+            self._writer.write(encode_document(command) + b"\n")
             await self._writer.drain()
         except OSError:
             return False
@@ -157,8 +182,9 @@ class GatewayLink:
     def _write(self, routes: Mapping[str, Route], outlets: Mapping[str, Iterable[str]]) -> None:
         ordered = tuple(routes[name] for name in sorted(routes))
         labels = sorted(label for each in outlets.values() for label in each)
-        snapshot = RouteSnapshot(routes=ordered, outlets=tuple(labels))
+        snapshot = msgspec.structs.replace(self._whole, routes=ordered, outlets=tuple(labels))
         write_atomically(self._directory / ROUTES_FILE, encode_document(snapshot))
+        self._is_written = True
 
 
 def _in_force(report: RouteReport, route: Route) -> RouteReport:

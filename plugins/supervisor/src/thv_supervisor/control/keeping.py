@@ -15,13 +15,15 @@ from thv_core.model.events import Progress
 from thv_core.model.status import Desired, Status
 from thv_core.model.workload import Workload
 from thv_core.services.describing import readiness
-from thv_core.services.reconciling import Act, Situation, Step, current, next_step, report_of
+from thv_core.services.reconciling import Act, Situation, Step, current, report_of
+from thv_core.services.seating import next_seat
 from thv_core.services.transitions import became
 from thv_supervisor.control.changing import PATIENCE, Changing
 from thv_supervisor.control.clearing import Clearing
 from thv_supervisor.control.ground import Ground
 from thv_supervisor.control.reconnecting import Reconnection
 from thv_supervisor.control.retrying import Retrying
+from thv_supervisor.control.seating import Seating
 from thv_supervisor.control.starting import birth, start
 from thv_supervisor.control.tended import IDLE, STOP_GRACE, Tended, Unrecorded
 
@@ -58,6 +60,7 @@ class Keeper:
         self._acts = self._performers(Clearing(self.tended))
 
     def _performers(self, clearing: Clearing) -> dict[Act, Performer]:
+        seating = Seating(self.tended, clearing)
         return {
             Act.WAIT: self._wait,
             Act.START: self._start,
@@ -76,6 +79,8 @@ class Keeper:
             Act.AWAIT_NEXT: self.changing.await_next,
             Act.PROMOTE: self.changing.promote,
             Act.ROLL_BACK: self.changing.roll_back,
+            Act.SEAT: seating.seat,
+            Act.UNSEAT: seating.unseat,
         }
 
     def wake(self) -> None:
@@ -130,7 +135,7 @@ class Keeper:
             if self.tended.workload() != situation.workload:
                 # Something else is wanted meanwhile: what would have been done counts for it no more.
                 return 0.0
-            step = next_step(situation)
+            step = next_seat(situation)
             return await self._taken(situation, step)
         except ThvError as error:
             return await self._met(situation, error)

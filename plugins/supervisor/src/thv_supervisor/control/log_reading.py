@@ -24,18 +24,23 @@ ROTATED = ".1"
 async def server_log(workload: Workload, ground: Ground, tail: int | None, follow: bool) -> Iterator[bytes]:
     """Return what the server of a workload wrote to its standard error, its former life's before its present one's.
 
+    Those of the processes that client sessions have for themselves are between them.
+
     :raises NotFound: when it has not run since it was created.
     """
     name = workload.config.runtime
     observed = ground.observatory.sees(name, workload.name) or ()
+    sitting = {each.generation for each in workload.seats}
+    private = [each.deployment for each in observed if each.deployment.generation in sitting]
     begun = [each.deployment for each in observed if each.deployment.generation <= workload.generation]
+    begun = [each for each in begun if each not in private]
     # A later life is one that is being tried: it is no former one.
     lives = sorted(begun, key=lambda each: each.generation)
     present = lives[-1] if lives else Deployment(workload=workload.name, generation=workload.generation)
 
     def opened() -> Iterator[bytes]:
         runtime = ground.kernel.drivers.get(Runtime, name)
-        former = [runtime.logs(each) for each in lives[:-1]] if tail is None else []
+        former = [runtime.logs(each) for each in (*lives[:-1], *private)] if tail is None else []
         last = runtime.logs(present, tail=tail, follow=follow)
         # The first piece is read here, where a missing deployment is still an error that can be answered.
         return chain(*former, [next(last, b"")], last)

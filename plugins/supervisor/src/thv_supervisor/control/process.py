@@ -16,6 +16,7 @@ import uvicorn
 from thv_core.errors import ThvError
 from thv_core.kernel import Kernel, compose
 from thv_core.loading.catalog import Catalog
+from thv_core.model.route import RouteSnapshot
 from thv_core.state.files import bind_unix, locked, write_atomically
 from thv_core.state.paths import Paths
 from thv_core.state.store import StateStore
@@ -116,11 +117,17 @@ def _ground(kernel: Kernel, handed: Handover, changed: Callable[[str], None]) ->
         store=StateStore(kernel.paths.database),
         calls=calls,
         observatory=Observatory(kernel.drivers, calls, changed),
-        link=GatewayLink(kernel.paths, changed),
+        link=GatewayLink(kernel.paths, changed, _whole(kernel)),
         network=NetworkLink(kernel.paths, changed),
         shell_values=ShellValues(handed.shell_values),
         observers=tuple(kernel.hooks.observers(kernel.surroundings)),
     )
+
+
+def _whole(kernel: Kernel) -> RouteSnapshot:
+    """Return what the settings say of the gateway as a whole."""
+    settings = kernel.configuration
+    return RouteSnapshot(shared_port=settings.gateway_shared_port, workers=settings.gateway_workers)
 
 
 def _origin(catalog: Catalog, driver: str) -> str:

@@ -14,6 +14,7 @@ from thv_core.model.workload import Workload
 from thv_core.services.reconciling import Act, Situation, Step, is_running, life_of, next_step
 from thv_core.services.resolving_secrets import ShellValueLost
 from thv_core.services.transitions import became, to_remove, to_start
+from thv_supervisor.control.header_values import HeaderSecretGone
 from thv_supervisor.control.starting import last_lines
 from thv_supervisor.control.tended import IDLE, Tended
 
@@ -118,7 +119,7 @@ class Retrying:
     async def _again(self, error: ThvError, before: Workload) -> float:
         self._forgive_if_stable()
         failures = self._failures + 1
-        given_up = failures > MOST_FAILURES or isinstance(error, ShellValueLost)
+        given_up = failures > MOST_FAILURES or isinstance(error, ShellValueLost | HeaderSecretGone)
         generation = self._tended.new_generation()
         if not _is_same(self._tended.workload(), before):
             return 0.0

@@ -104,6 +104,7 @@ def _of_gateway(configuration: Configuration) -> tuple[object, ...]:
     """Return the settings that the gateway's process was composed from."""
     return (
         configuration.gateway,
+        configuration.gateway_workers,
         configuration.egress,
         configuration.ca_certificate_path,
         configuration.plugins,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from thv_core.errors import ThvError
+from thv_core.model.elsewhere import place_of
 from thv_core.model.entry import PackageRoot
 from thv_core.model.events import Progress
 from thv_core.model.plan import Deployment, DeploymentPlan, deployment_plan
@@ -21,6 +22,7 @@ from thv_core.spi.runtimes import ObservedState, Runtime
 from thv_core.spi.sources import Builder
 from thv_supervisor.control.connecting import connecting
 from thv_supervisor.control.ground import Ground
+from thv_supervisor.control.header_values import header_values
 from thv_supervisor.control.outlets import Outward, certificates, outlet_plan
 from thv_supervisor.control.progressing import Happenings
 from thv_supervisor.control.workshop import IsolatedWorkshop
@@ -78,7 +80,7 @@ async def start(born: Birth, ground: Ground, happenings: Happenings) -> None:
         # The program that makes the sockets starts while the runtime prepares.
         with connecting(outward, ground.network.hand) as connect:
             runtime.prepare(plan, happenings.report)
-            happenings.report(Progress(step="isolated", text=isolation(plan, name)))
+            happenings.report(_where(born.config, plan))
             if _still_wanted(born, ground):
                 runtime.deploy(plan, connect)
 
@@ -120,6 +122,13 @@ async def last_lines(runtime_name: str, deployment: Deployment, ground: Ground) 
     return text.decode("utf-8", "replace").splitlines()
 
 
+def _where(config: RunConfig, plan: DeploymentPlan) -> Progress:
+    if config.remote_url:
+        text = f"it runs at {place_of(config.remote_url)}, out of reach of any isolation here"
+        return Progress(step="elsewhere", text=text)
+    return Progress(step="isolated", text=isolation(plan, config.runtime))
+
+
 def _connected(born: Birth, ground: Ground) -> set[str]:
     """Return the lives of the same workload that run, and whose sockets the gateway has."""
     observed = ground.observatory.sees(born.config.runtime, born.config.name) or ()
@@ -133,11 +142,19 @@ async def _planned(born: Birth, ground: Ground, report: Callable[[Progress], Non
     values = await ground.calls.run(
         f"secrets {provider}", SECRETS_LIMIT, lambda: resolve_secrets(config, ground.kernel.secret_store, born.shell)
     )
+    # Only whether they are there; the gateway gets them with the route.
+    await header_values(config, born.shell, ground)
     outward = await outward_of(born, ground)
-    builder = f"builder {package_of(config).scheme}"
-    root = await ground.calls.run(builder, BUILD_LIMIT, _building(config, ground, report))
+    root = await _root(config, ground, report)
     trusted = certificates(ground.kernel, ground.environment)
     return deployment_plan(config, born.generation, root, values, trusted), outward
+
+
+async def _root(config: RunConfig, ground: Ground, report: Callable[[Progress], None]) -> PackageRoot:
+    if config.remote_url:
+        return PackageRoot(path="", command=())
+    builder = f"builder {package_of(config).scheme}"
+    return await ground.calls.run(builder, BUILD_LIMIT, _building(config, ground, report))
 
 
 def _building(config: RunConfig, ground: Ground, report: Callable[[Progress], None]) -> Callable[[], PackageRoot]:
@@ -153,4 +170,5 @@ def _building(config: RunConfig, ground: Ground, report: Callable[[Progress], No
 def _still_wanted(born: Birth, ground: Ground) -> bool:
     now = ground.store.get(born.config.name)
     wanted = now.generation if now.successor is None else now.successor.generation
-    return now.desired is Desired.RUNNING and wanted == born.generation
+    numbers = {wanted, *(each.generation for each in now.seats)}
+    return now.desired is Desired.RUNNING and born.generation in numbers

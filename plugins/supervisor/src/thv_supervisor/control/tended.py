@@ -17,6 +17,7 @@ from thv_core.services.routing import Terms, routed
 from thv_core.spi.runtimes import Runtime
 from thv_supervisor.control.feed import WorkloadProgress
 from thv_supervisor.control.ground import Ground
+from thv_supervisor.control.header_values import current_values
 from thv_supervisor.control.progressing import Happenings
 
 __all__ = ["IDLE", "STOP_GRACE", "Tended", "Unrecorded"]
@@ -35,6 +36,7 @@ class Tended:
     """What the acts of one keeper have in common.
 
     ``grace`` is how many seconds a life of it gets to end by itself, from now on; ``regraced`` tells that it changed.
+    ``unheard`` is for steps that are nobody's story.
     """
 
     def __init__(self, name: str, ground: Ground, wake: Callable[[], None]) -> None:
@@ -42,6 +44,7 @@ class Tended:
         self.ground = ground
         self.wake = wake
         self.happenings = Happenings(self.announce)
+        self.unheard = Happenings()
         self.grace = STOP_GRACE
         self.regraced = asyncio.Event()
 
@@ -114,8 +117,15 @@ class Tended:
         await self.record(change)()
 
     async def publish(self, situation: Situation) -> None:
-        """Let the snapshot have the route that the situation calls for."""
-        await self.ground.link.publish(self.name, routed(situation, self._terms()))
+        """Let the snapshot have the route that the situation calls for, and the gateway what its headers need.
+
+        :raises HeaderSecretGone: when a secret of its headers is missing.
+        """
+        route = routed(situation, self._terms())
+        values = await current_values(situation.workload, self.ground) if route is not None else {}
+        if values is not None:
+            await self.ground.link.give(self.name, values)
+        await self.ground.link.publish(self.name, route)
 
     async def release(self) -> None:
         """Let requests that wait go on, as long as nothing else is known."""

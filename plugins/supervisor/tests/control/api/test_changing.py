@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 
 from thv_core.model.group import Group
 from thv_core.model.run_config import MiddlewareConfig, RunConfig
+from thv_core.model.serving import SERVING
 from thv_core.model.status import Status
 from thv_supervisor.control.api.requests import CreateRequest
 from thv_supervisor.control.api.translating import kept
@@ -63,8 +64,11 @@ EVERY_FIELD = {
 """The fields of ToolHive's createRequest (reference: local.md §7.5)."""
 
 
-def test_the_request_has_the_fields_of_toolhive_and_no_others() -> None:
-    assert {each.encode_name for each in msgspec.structs.fields(CreateRequest)} == EVERY_FIELD
+OURS = set(SERVING) - {"proxy_mode", "trust_proxy_headers", "header_forward"}
+
+
+def test_the_request_has_the_fields_of_toolhive_and_those_that_say_how_clients_meet_it() -> None:
+    assert {each.encode_name for each in msgspec.structs.fields(CreateRequest)} == EVERY_FIELD | OURS
 
 
 NOTHING: dict[str, Any] = {
@@ -105,7 +109,7 @@ def test_fields_that_say_nothing_are_accepted(play: Any, asked: Any, rig: Any) -
         ("registry", "default"),
         ("server", "time"),
         ("allow_docker_gateway", True),
-        ("trust_proxy_headers", True),
+        ("session_ttl", "soon"),
         ("authz_config", "/policy.json"),
         ("oidc", {"issuer": "https://id.example"}),
         ("tools", ["a"]),
@@ -114,7 +118,7 @@ def test_fields_that_say_nothing_are_accepted(play: Any, asked: Any, rig: Any) -
         ("headers", [{"name": "x"}]),
         ("header_forward", {"add_plaintext_headers": {"a": "b"}}),
         ("runtime_config", {"builder_image": "x"}),
-        ("proxy_mode", "sse"),
+        ("proxy_mode", "websocket"),
         ("network_isolation", False),
         ("image", ""),
         ("secrets", [{"name": "env:S", "target": "S"}]),
@@ -217,6 +221,45 @@ def test_install_scripts_that_were_allowed_to_one_package_are_allowed_to_no_othe
     current = RunConfig(name="echo", image="fake://echo@1.1.0", allow_scripts=True)
     edited = RunConfig(name="echo", image=image)
     assert kept(edited, current, CreateRequest(image=image)).allow_scripts is allowed
+
+
+def test_an_edit_keeps_how_clients_meet_it_where_toolhive_has_no_field_for_that() -> None:
+    current = RunConfig(
+        name="echo",
+        image="fake://echo@1",
+        tls_certificate="/c",
+        tls_key="/k",
+        session_ttl="5m",
+        trust_proxy_headers=True,
+    )
+    edited = RunConfig(name="echo", image="fake://echo@1")
+    silent = kept(edited, current, CreateRequest(image="fake://echo@1"))
+    assert (silent.tls_certificate, silent.tls_key, silent.session_ttl) == ("/c", "/k", "5m")
+    assert silent.trust_proxy_headers is False
+    asked_for = CreateRequest(image="fake://echo@1", session_ttl="", tls_certificate="", tls_key="")
+    said = kept(edited, current, asked_for)
+    assert (said.tls_certificate, said.tls_key, said.session_ttl) == ("", "", "")
+
+
+def test_a_workload_is_created_as_clients_shall_meet_it_and_told_so(play: Any, asked: Any, rig: Any) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
+        keys: dict[str, Any] = {
+            "proxy_mode": "sse",
+            "allowed_origins": ["https://a.example"],
+            "session_ttl": "5m",
+            "stdio_sessions": "per-client",
+            "trust_proxy_headers": True,
+        }
+        assert (await asked(app, "POST", ALL, body(**keys))).status == 201
+        await rig.becomes(control, "echo", Status.RUNNING)
+        told = (await asked(app, "GET", ONE)).json()
+        assert {key: told[key] for key in keys} == keys
+        view = (await asked(app, "GET", f"{ONE}/status")).json()
+        assert (view["proxy_mode"], view["url"].partition("/sse")[1:]) == ("sse", ("/sse", "#echo"))
+        assert (await asked(app, "POST", f"{ONE}/edit", json.dumps(told).encode())).status == 200
+        assert msgspec.structs.asdict(config(control))["stdio_sessions"] == "per-client"
+
+    play(story)
 
 
 def test_an_edit_that_changes_nothing_starts_nothing(play: Any, asked: Any, rig: Any) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from thv_core.model.document import Document
 from thv_core.model.profile import PermissionProfile
+from thv_core.model.serving import HeaderForward, ScalingConfig
 
 __all__ = [
     "BulkRequest",
@@ -42,8 +43,9 @@ class SecretParameter(Document, frozen=True, kw_only=True):
 class CreateRequest(Document, frozen=True, kw_only=True):
     """ToolHive's ``createRequest``, and its ``updateRequest``, which has no name: how a workload is to run, all of it.
 
-    Everything from ``url`` on belongs to a feature that this version does not have: it is accepted while it says
-    nothing, and refused by name when it says something. An absent ``permission_profile`` is that of the source.
+    Everything from ``registry`` on belongs to a feature that this version does not have: it is accepted while it says
+    nothing, and refused by name when it says something. An absent ``permission_profile`` is that of the source. The
+    keys from ``endpoint_prefix`` to ``socket`` are ours: those of a RunConfig, which an edit without them leaves alone.
     """
 
     name: str = ""
@@ -60,18 +62,29 @@ class CreateRequest(Document, frozen=True, kw_only=True):
     permission_profile: PermissionProfile | None = None
     network_isolation: bool | None = None
     group: str = ""
+    trust_proxy_headers: bool | None = None
+    header_forward: HeaderForward | None = None
+    endpoint_prefix: str | None = None
+    allowed_origins: tuple[str, ...] | None = None
+    stateless: bool | None = None
+    strict_protocol_validation: bool | None = None
+    session_ttl: str | None = None
+    request_timeout: str | None = None
+    stdio_sessions: str | None = None
+    scaling_config: ScalingConfig | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    socket: str | None = None
     url: str = ""
     registry: str = ""
     server: str = ""
     allow_docker_gateway: bool | None = None
-    trust_proxy_headers: bool | None = None
     authz_config: str | None = None
     oidc: Anything | None = None
     tools: tuple[str, ...] | None = None
     tools_override: Anything | None = None
     oauth_config: Anything | None = None
     headers: tuple[object, ...] | None = None
-    header_forward: Anything | None = None
     runtime_config: Anything | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -12,26 +12,26 @@ from thv_core.errors import InvalidRequest
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig
 from thv_core.model.secret_reference import SHELL_PREFIX
+from thv_core.model.serving import SERVING
 from thv_core.services.assembling import same_package
 from thv_supervisor.control.api.requests import CreateRequest, SecretParameter
 
 __all__ = ["as_create_request", "as_run_request", "kept"]
 
-STREAMABLE = "streamable-http"
+_OF_TOOLHIVE = ("proxy_mode", "trust_proxy_headers", "header_forward")
+"""What ToolHive's requests have of how clients meet a workload: a whole edit without it asks for the usual."""
 
 _ABSENT = {
     "url": "remote servers",
     "registry": "a catalog of servers",
     "server": "a catalog of servers",
     "allow_docker_gateway": "the gateway of Docker",
-    "trust_proxy_headers": "headers of another proxy",
     "authz_config": "authorization policies",
     "oidc": "OIDC",
     "tools": "a list of allowed tools",
     "tools_override": "renamed tools",
     "oauth_config": "OAuth toward remote servers",
     "headers": "remote servers",
-    "header_forward": "forwarded headers",
     "runtime_config": "build settings",
 }
 """The fields whose feature this version does not have, and what it is."""
@@ -58,7 +58,14 @@ def as_run_request(asked: CreateRequest, present: Sequence[str] = ()) -> RunRequ
         secrets=tuple(_references(asked.secrets or (), present)),
         volumes=asked.volumes or (),
         permission_profile=asked.permission_profile,
+        **_serving(asked),
     )
+
+
+def _serving(asked: CreateRequest) -> dict[str, Any]:
+    """Return the keys that say how clients meet a workload, of those that were given."""
+    given = {key: getattr(asked, key) for key in SERVING}
+    return {key: value for key, value in given.items() if value not in (None, "")}
 
 
 def as_create_request(config: RunConfig) -> CreateRequest:
@@ -68,7 +75,6 @@ def as_create_request(config: RunConfig) -> CreateRequest:
         image=config.image,
         host=config.host,
         transport=config.transport,
-        proxy_mode=STREAMABLE,
         proxy_port=config.port,
         target_port=config.target_port,
         cmd_arguments=config.cmd_args,
@@ -78,6 +84,7 @@ def as_create_request(config: RunConfig) -> CreateRequest:
         permission_profile=config.permission_profile,
         network_isolation=True,
         group=config.group,
+        **{key: getattr(config, key) for key in SERVING},
     )
 
 
@@ -86,6 +93,7 @@ def kept(edited: RunConfig, current: RunConfig, asked: CreateRequest) -> RunConf
 
     That its install scripts may run was allowed to one package, and not to whichever takes its place.
     """
+    absent = [key for key in SERVING if key not in _OF_TOOLHIVE and getattr(asked, key) is None]
     same_profile = edited.permission_profile == current.permission_profile
     return msgspec.structs.replace(
         edited,
@@ -96,6 +104,7 @@ def kept(edited: RunConfig, current: RunConfig, asked: CreateRequest) -> RunConf
         allow_scripts=current.allow_scripts and same_package(edited.image, current.image),
         additional_middleware_configs=current.additional_middleware_configs,
         permission_profile_name_or_path=current.permission_profile_name_or_path if same_profile else "",
+        **{key: getattr(current, key) for key in absent},
     )
 
 
@@ -103,10 +112,6 @@ def _refuse_absent(asked: CreateRequest) -> None:
     for field, feature in _ABSENT.items():
         if not _says_nothing(getattr(asked, field)):
             raise InvalidRequest(f"{field}: this version does not have {feature}", hint=f"Leave {field} out.")
-    if asked.proxy_mode not in ("", STREAMABLE):
-        raise InvalidRequest(
-            f"proxy_mode {asked.proxy_mode!r} is not offered", hint=f"Leave it out, or write {STREAMABLE}."
-        )
     if asked.network_isolation is False:
         raise InvalidRequest(
             "network_isolation: every server is isolated, and none can do without",
