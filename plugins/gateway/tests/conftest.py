@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -47,14 +48,14 @@ class Stream:
         if self.begin() == "application/json":
             return json.loads(self.response.read())
         for line in self.response:
-            if line.startswith(b"data: "):
+            if line.startswith(b"data: ") and line[6:].strip():
                 return json.loads(line[6:])
         raise EOFError
 
     def at_end(self) -> bool:
-        """Tell whether the answer ends without another event."""
+        """Tell whether the answer ends without another message."""
         self.begin()
-        return not any(line.startswith(b"data: ") for line in self.response)
+        return not any(line[6:].strip() for line in self.response if line.startswith(b"data: "))
 
 
 StartServer = Callable[..., RunningServer]
@@ -145,6 +146,124 @@ def stream() -> Iterator[Callable[..., Stream]]:
         each.connection.close()
         if each.response is not None:
             each.response.close()
+
+
+MODERN = "2026-07-28"
+META = "io.modelcontextprotocol/"
+MIRRORED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+
+
+class ModernAnswer:
+    """The answer to one request of the modern era, read as far as it is asked for."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+
+    @functools.cached_property
+    def response(self) -> http.client.HTTPResponse:
+        """The answer, once it has begun."""
+        return self._connection.getresponse()
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.response.status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header fields, with lower-case names."""
+        return {name.lower(): value for name, value in self.response.getheaders()}
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it comes as events."""
+        return self.headers.get("content-type") == "text/event-stream"
+
+    def message(self) -> dict[str, Any]:
+        """Return the next message."""
+        if not self.is_stream:
+            return json.loads(self.response.read())
+        for line in self.response:
+            if line.startswith(b"data: "):
+                return json.loads(line[6:])
+        raise EOFError
+
+    def rest(self) -> list[dict[str, Any]]:
+        """Return all further messages."""
+        if not self.is_stream:
+            return [self.message()]
+        return [json.loads(line[6:]) for line in self.response if line.startswith(b"data: ")]
+
+    def leave(self) -> None:
+        """Go away."""
+        if "response" in self.__dict__:
+            self.response.close()
+        self._connection.close()
+
+
+class ModernClient:
+    """A small MCP client of the modern era: every request on a connection of its own, and complete in itself."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._number = 0
+        self._answers: list[ModernAnswer] = []
+
+    def envelope(self, **capabilities: Any) -> dict[str, Any]:
+        """Return the ``_meta`` of a request."""
+        info = {"name": "testkit", "version": "1"}
+        return {
+            f"{META}protocolVersion": MODERN,
+            f"{META}clientInfo": info,
+            f"{META}clientCapabilities": capabilities,
+        }
+
+    def request(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        headers: dict[str, str | None] | None = None,
+        **meta: Any,
+    ) -> ModernAnswer:
+        """Send a request with its headers; ``meta`` is merged into its envelope."""
+        self._number += 1
+        params = {"_meta": self.envelope() | meta.pop("meta", {}) | meta, **(params or {})}
+        body = {"jsonrpc": "2.0", "id": f"r{self._number}", "method": method, "params": params}
+        fields: dict[str, str | None] = {"mcp-protocol-version": MODERN, "mcp-method": method}
+        if method in MIRRORED and MIRRORED[method] in params:
+            fields["mcp-name"] = params[MIRRORED[method]]
+        return self.send("POST", json.dumps(body).encode(), fields | (headers or {}))
+
+    def send(self, method: str, body: bytes, headers: dict[str, str | None]) -> ModernAnswer:
+        """Send anything; a header that is ``None`` is left out."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        given = {name: value for name, value in (ACCEPT | headers).items() if value is not None}
+        connection.request(method, "/mcp", body or None, given)
+        self._answers.append(ModernAnswer(connection))
+        return self._answers[-1]
+
+    def call(self, tool: str, /, **arguments: Any) -> dict[str, Any]:
+        """Call a tool and return the response, which is the whole answer."""
+        return self.request("tools/call", {"name": tool, "arguments": arguments}).message()
+
+    def close(self) -> None:
+        """Leave everything."""
+        for answer in self._answers:
+            answer.leave()
+
+
+@pytest.fixture
+def modern_client() -> Iterator[Callable[[int], ModernClient]]:
+    """Give clients of the modern era, by the port of their gateway."""
+    clients: list[ModernClient] = []
+
+    def client(port: int) -> ModernClient:
+        clients.append(ModernClient(port))
+        return clients[-1]
+
+    yield client
+    for each in clients:
+        each.close()
 
 
 ECHO = [sys.executable, "-m", "thv_testkit.echo", "--http", "0"]

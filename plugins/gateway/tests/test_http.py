@@ -72,14 +72,12 @@ def test_a_client_of_an_unknown_revision_is_offered_the_servers(client: McpClien
     assert client.initialize(version)["protocolVersion"] == "2025-11-25"
 
 
-def test_a_probe_of_the_stateless_era_is_refused_so_that_it_falls_back(client: McpClient) -> None:
+def test_a_modern_request_without_its_envelope_is_refused(client: McpClient) -> None:
     client.session = ""
     status, _, body = client.send(
         "POST", {"jsonrpc": "2.0", "id": 1, "method": "server/discover"}, mcp_protocol_version="2026-07-28"
     )
-    error = json.loads(body)["error"]
-    assert (status, error["code"]) == (400, -32000)
-    assert error["message"].startswith("Unsupported protocol version")
+    assert (status, json.loads(body)["error"]["code"]) == (400, -32602)
 
 
 def test_a_session_id_is_visible_ascii_and_never_the_same(client: McpClient) -> None:
@@ -134,6 +132,16 @@ def test_other_paths_are_not_found(client: McpClient) -> None:
     answer = raw(client, f"GET /.well-known/x HTTP/1.1\nHost: 127.0.0.1:{client.port}")
     assert answer.startswith(b"HTTP/1.1 404")
     assert answer.endswith(b'{"error":"not_found"}')
+
+
+def test_health_and_metrics_say_what_they_are(client: McpClient) -> None:
+    answer = raw(client, f"GET /health HTTP/1.1\nHost: 127.0.0.1:{client.port}")
+    health = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (health["status"], health["transport"], health["mcp"]["available"]) == ("healthy", "stdio", True)
+    assert health["timestamp"].endswith("Z")
+    answer = raw(client, f"GET /metrics HTTP/1.1\nHost: 127.0.0.1:{client.port}")
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert b"telemetry" in answer
 
 
 def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(client: McpClient) -> None:

@@ -21,8 +21,9 @@ from thv_gateway.pipes.subscriptions import Subscriptions
 from thv_gateway.process.proxylog import BURST, ProxyLog
 from thv_gateway.servers.handshake import Handshake, Handshakes, initialize_result
 from thv_gateway.sessions.sessions import MAX_LIVE, Abilities, Sessions, abilities
-from thv_gateway.stages.built_in import OriginStage, built_in_steps
+from thv_gateway.stages.built_in import built_in_steps
 from thv_gateway.stages.chain import Arrival, Chain, plugin_steps
+from thv_gateway.stages.origin import OriginStage, Own
 from thv_gateway.web import streams
 from thv_gateway.web.streams import pump
 from thv_testkit.fakes import FakeClock
@@ -262,13 +263,13 @@ def test_a_recipe_that_builds_for_another_stage_refuses_the_route() -> None:
 
 def test_built_in_stages_cost_nothing_on_the_way_back() -> None:
     route = Route(workload="time", incarnation="time.1", port=1, log="")
-    chain = Chain(built_in_steps(route, sessions()), lambda stage, error: None)
+    chain = Chain(built_in_steps(route, sessions(), OriginStage(Own(1))), lambda stage, error: None)
     assert (chain._outward, chain._ends) == ((), ())
 
 
 @pytest.mark.parametrize("name", ["::1", "[::1]", "0:0::0001"])
 def test_an_address_of_the_profile_is_a_host_however_it_is_written(name: str) -> None:
-    stage = OriginStage(8080, [name])
+    stage = OriginStage(Own(8080), [name])
 
     def refused(host: bytes) -> bool:
         fields = ((b"host", host),)

@@ -15,6 +15,7 @@ from thv_testkit.gateways import McpClient, RunningGateway
 from thv_testkit.waiting import eventually
 
 SCRIPTED = "scripted_http_server.py"
+MODERN = "io.modelcontextprotocol/"
 
 
 def call(name: str, **arguments: Any) -> dict[str, Any]:
@@ -330,7 +331,11 @@ def test_an_endless_answer_ends_some_time_after_its_client(
     client = reach(gateway, http_server(SCRIPTED))
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
     fields = {"accept": "*/*", "mcp-session-id": client.session, "mcp-protocol-version": version}
-    connection.request("POST", "/mcp", json.dumps(call("endless")), fields)
+    message = call("endless")
+    if version == "2026-07-28":
+        fields |= {"mcp-method": "tools/call", "mcp-name": "endless"}
+        message["params"]["_meta"] = {MODERN + "protocolVersion": version, MODERN + "clientCapabilities": {}}
+    connection.request("POST", "/mcp", json.dumps(message), fields)
     response = connection.getresponse()
     assert response.readline().startswith(b"data: ")
     assert not ended(client)

@@ -423,3 +423,70 @@ def test_a_gateway_that_is_killed_in_a_phase_is_followed_by_one_that_goes_on_wit
         waiting.join()
         assert counted == [new.process.pid]
     assert client.count()[1] == new.process.pid
+
+
+# A life of the other era ---------------------------------------------------------------------------------------------
+
+MODERN = "modern_server.py"
+LEVEL = "io.modelcontextprotocol/logLevel"
+
+
+def sent_to(client: McpClient) -> list[dict[str, Any]]:
+    return client.tool("seen")["structuredContent"]["messages"]
+
+
+def subscribed(client: McpClient) -> list[str]:
+    chosen = client.tool("filters")["structuredContent"]["filters"]
+    return [uri for each in chosen for uri in each.get("resourceSubscriptions", ())]
+
+
+def test_sessions_go_on_at_a_life_of_the_other_era_and_back(
+    gateway: RunningGateway, start_server: Any, connect: Any, stream: Any
+) -> None:
+    old = start_server(SCRIPTED, {"initialize": {"capabilities": {"logging": {}, "resources": {"subscribe": True}}}})
+    modern, last = start_server(MODERN, generation=2), start_server(SCRIPTED, {}, generation=3)
+    client = connect(gateway, old)
+    for body in (request("resources/subscribe", uri="file:///a"), request("logging/setLevel", level="error")):
+        assert client.send("POST", body)[0] == 200
+    listening = stream(client)
+    listening.begin()
+    swap(gateway, old.route(client.port), modern.route(client.port))
+    assert listening.message()["method"] == "notifications/tools/list_changed"
+    assert eventually(lambda: subscribed(client)) == ["file:///a"]
+    assert sent_to(client)[-1]["params"]["_meta"][LEVEL] == "error"
+    client.tool("change", uri="file:///a")
+    assert listening.message()["params"] == {"uri": "file:///a"}
+    swap(gateway, modern.route(client.port), last.route(client.port))
+    assert listening.message()["method"] == "notifications/tools/list_changed"
+    assert "resources/subscribe" in methods_of(client)
+
+
+def test_a_question_of_a_former_life_of_the_stateless_era_is_answered_there(
+    gateway: RunningGateway, start_server: Any, connect: Any, stream: Any, another: Any
+) -> None:
+    old, new = start_server(MODERN), start_server(SCRIPTED, {}, generation=2)
+    asked = another(connect(gateway, old), elicitation={})
+    who = {"who": {"method": "elicitation/create", "params": {"message": "Who?"}}}
+    working = stream(asked, "POST", call("ask", requests=who))
+    question = working.message()
+    swap(gateway, old.route(asked.port), new.route(asked.port))
+    answer = {"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline"}}
+    assert asked.send("POST", answer)[0] == 202
+    assert working.message()["result"]["structuredContent"]["responses"] == {"who": {"action": "decline"}}
+    gateway.until_quiet("echo.1")
+
+
+def test_clients_that_listen_to_a_former_life_are_told_to_listen_again(
+    gateway: RunningGateway, start_server: Any, connect: Any, stream: Any
+) -> None:
+    old, new = start_server(MODERN), start_server(MODERN, generation=2)
+    client = connect(gateway, old)
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+    body = request("subscriptions/listen", 4, notifications={"toolsListChanged": True}, _meta=meta)
+    head = {"mcp_protocol_version": "2026-07-28", "mcp_method": "subscriptions/listen"}
+    listening = stream(client, "POST", body, **head)
+    assert listening.message()["method"] == "notifications/subscriptions/acknowledged"
+    swap(gateway, old.route(client.port), new.route(client.port))
+    assert listening.message()["result"]["resultType"] == "complete"
+    assert listening.at_end()
+    gateway.until_quiet("echo.1")

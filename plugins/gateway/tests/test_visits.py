@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from thv_core.model.message import Kind, Message
+from thv_core.model.route import Terms
 from thv_gateway.client.connection import Head
 from thv_gateway.relays import visits as module
 from thv_gateway.relays.visits import Visits
@@ -22,7 +23,8 @@ PARAMS = {"protocolVersion": b'"2025-06-18"', "capabilities": b"{}", "clientInfo
 
 def visits(known: Recollection, incarnation: str = "w.2") -> Visits:
     link: Any = SimpleNamespace(
-        route=SimpleNamespace(workload="w", incarnation=incarnation),
+        route=SimpleNamespace(workload="w", incarnation=incarnation, terms=Terms()),
+        added=(),
         client=None,
         passed=frozenset(),
         keeps_sessions=lambda: None,

@@ -63,7 +63,7 @@ async def say_something(context: Any, params: Any) -> types.CreateMessageResult:
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_a_client_of_both_eras_falls_back_to_the_handshake(url: str, mode: str) -> None:
     async def work(client: Client) -> None:
-        assert client.protocol_version == "2025-11-25"
+        assert client.protocol_version == {"auto": "2026-07-28", "legacy": "2025-11-25"}[mode]
         assert text(await client.call_tool("climb", {"steps": 1})) == "climbed 1"
 
     with_client(url, work, mode=mode)
@@ -95,13 +95,14 @@ def test_a_question_of_the_server_is_answered_by_the_client_that_called(url: str
     with_client(url, work, elicitation_callback=answer_name, sampling_callback=say_something)
 
 
-def test_a_client_without_the_capability_is_not_asked(url: str) -> None:
+@pytest.mark.parametrize(("mode", "code"), [("legacy", types.METHOD_NOT_FOUND), ("auto", -32021)])
+def test_a_client_without_the_capability_is_not_asked(url: str, mode: str, code: int) -> None:
     async def work(client: Client) -> None:
         with pytest.raises(MCPError) as refused:
             await client.call_tool("greet", {})
-        assert refused.value.code == types.METHOD_NOT_FOUND
+        assert refused.value.code == code
 
-    with_client(url, work)
+    with_client(url, work, mode=mode)
 
 
 def test_log_messages_reach_the_client_whose_call_is_in_flight(url: str) -> None:

@@ -5,74 +5,105 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import select
 import signal
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from secrets import token_bytes
 from typing import Self
 
 import uvloop
 
 from thv_core.errors import InvalidDocument
-from thv_core.model.route import Order
+from thv_core.model.route import Order, RouteReport
 from thv_core.spi.drivers import Surroundings
 from thv_core.spi.gateways import GATEWAY_SOCKET, NETWORK_SOCKET, ROUTES_FILE, Gateway, GatewaySeat
 from thv_gateway.client.remote import Trust
 from thv_gateway.process.channel import Channel
+from thv_gateway.process.draining import drained
 from thv_gateway.process.network import NetworkRoom
-from thv_gateway.servers.handshake import HANDSHAKES_FILE, Handshakes, write_private
+from thv_gateway.servers.handshake import HANDSHAKES_FILE, Handshakes
 from thv_gateway.servers.routes import Kept, RouteTable, read_snapshot
+from thv_gateway.sessions.key import session_key
 from thv_gateway.sessions.memory import SESSIONS_FILE, Memory
+from thv_gateway.sessions.redis_store import Stores
+from thv_gateway.workers.nursery import PRINCIPAL, tend
+from thv_gateway.workers.principal import Alone, Principal
+from thv_gateway.workers.worker import Worker
 
-__all__ = ["DRAIN_SECONDS", "HttpGateway"]
+__all__ = ["HttpGateway"]
 
-DRAIN_SECONDS = 5.0
-
-_KEY_FILE = "session.key"
 _LOCK_FILE = "gateway.lock"
-_KEY_BYTES = 32
 _POLL_SECONDS = 0.05
+_COLLECT_AFTER = 10_000
+"""Nearly everything goes by its count of references; looking for cycles took a twentieth of all time."""
+
 
 _logger = logging.getLogger("thv.gateway")
 
 
 class HttpGateway(Gateway):
-    """Serves MCP over HTTP with raw ASGI on uvicorn's protocol and uvloop."""
+    """Serves MCP over HTTP, on httptools and uvloop."""
 
     _trust = Trust()
+    _stores = Stores()
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object], surroundings: Surroundings) -> Self:
-        """Construct it, with the certificates that the user has chosen for servers that run somewhere else."""
+        """Construct it, with the certificates that the user has chosen for servers that run somewhere else.
+
+        The password of a store that several gateways share is ``THV_SESSION_REDIS_PASSWORD``.
+        """
         gateway = super().from_settings(settings, surroundings)
         gateway._trust = Trust(surroundings.environment.get("SSL_CERT_FILE", ""))
+        gateway._stores = Stores(surroundings.environment.get("THV_SESSION_REDIS_PASSWORD", ""))
         return gateway
 
     def serve(self, seat: GatewaySeat) -> None:
         """See :meth:`thv_core.spi.gateways.Gateway.serve`."""
-        # uvicorn reports requests that do not parse: noise of clients, none of ours.
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER, 20, 20)
         with _only_one(seat) as mine:
             if mine:
-                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    runner.run(_Process(seat, self._trust).run())
+                self._serve(seat)
+
+    def _serve(self, seat: GatewaySeat) -> None:
+        count = _workers(seat.directory / ROUTES_FILE)
+        if count == 1:
+            _looped(lambda: _Process(seat, self._trust, self._stores, alone=True).run())
+            return
+        # The key is there before several processes look for it.
+        session_key(seat.directory)
+
+        def work(number: int, tether: int) -> None:
+            own = replace(seat, lifeline=tether)
+            if number == PRINCIPAL:
+                _looped(lambda: _Process(own, self._trust, self._stores, alone=False).run())
+            else:
+                _looped(lambda: Worker(own, self._trust, self._stores).run())
+
+        tend(count, seat.lifeline, work)
 
 
 class _Process:
-    """What runs inside the event loop."""
+    """What runs inside the event loop of the only process, or of the first one of several."""
 
-    def __init__(self, seat: GatewaySeat, trust: Trust) -> None:
+    def __init__(self, seat: GatewaySeat, trust: Trust, stores: Stores, *, alone: bool) -> None:
         folder = seat.directory
         self._seat = seat
+        self._stores = stores
         self._stop = asyncio.Event()
         self._drain = asyncio.Event()
-        self._channel = Channel(lambda: self._table.reports, self._obey)
-        key = _session_key(folder / _KEY_FILE)
-        kept = Kept(Handshakes(folder / HANDSHAKES_FILE), Memory(folder / SESSIONS_FILE), key)
-        self._table = RouteTable(kept, seat.recipes, self._channel.publish, seat.egress)
+        self._channel = Channel(self._reports, self._obey, self._give)
+        principal = None if alone else Principal(folder, lambda: self._table.reports, self._channel.publish)
+        self._others: Principal | Alone = principal or Alone()
+        key = session_key(folder)
+        store = self._others.store
+        kept = Kept(Handshakes(folder / HANDSHAKES_FILE), Memory(folder / SESSIONS_FILE), key, stores, store)
+        self._table = RouteTable(kept, seat.recipes, self._publish, seat.egress, principal)
         self._table.outlets.trust = trust
         self._network = NetworkRoom(self._table.outlets, self._read)
 
@@ -83,26 +114,24 @@ class _Process:
             loop.add_signal_handler(number, self._drain.set)
         self._read()
         self._network.open(self._seat.directory / NETWORK_SOCKET)
+        await self._others.open()
         await self._channel.open(self._seat.directory / GATEWAY_SOCKET)
-        await self._until_told()
+        await drained(self._table, self._stop, self._drain)
         self._channel.close()
+        await self._others.close()
         self._network.close()
         self._table.close()
+        await self._stores.close()
 
-    async def _until_told(self) -> None:
-        """Return at once when the lifeline has ended; on a drain, when the calls in flight are finished."""
-        waits = [asyncio.ensure_future(each.wait()) for each in (self._stop, self._drain)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        if self._drain.is_set() and not self._stop.is_set():
-            self._table.drain()
-            ends = asyncio.get_running_loop().time() + DRAIN_SECONDS
-            while self._table.busy and asyncio.get_running_loop().time() < ends and not self._stop.is_set():
-                await asyncio.wait(waits[:1], timeout=_POLL_SECONDS)
-            self._table.abandon()
-            # One turn of the loop for the errors to be written.
-            await asyncio.wait(waits[:1], timeout=_POLL_SECONDS)
-        for wait in waits:
-            wait.cancel()
+    def _reports(self) -> list[RouteReport]:
+        return [self._others.merged(report) for report in self._table.reports]
+
+    def _publish(self, report: RouteReport) -> None:
+        self._channel.publish(self._others.merged(report))
+
+    def _give(self, values: Mapping[str, str]) -> None:
+        self._table.values.replace(values)
+        self._others.give(values)
 
     def _obey(self, order: Order) -> None:
         if order is Order.DRAIN:
@@ -113,6 +142,7 @@ class _Process:
     def _reload(self) -> None:
         self._read()
         self._network.publish()
+        self._others.reload()
 
     def _read(self) -> None:
         try:
@@ -147,12 +177,18 @@ def _lock(descriptor: int, lifeline: int) -> bool:
             return False
 
 
-def _session_key(path: Path) -> bytes:
-    """Return the key that signs session ids, made once and kept for every later gateway."""
-    with contextlib.suppress(FileNotFoundError):
-        key = path.read_bytes()
-        if len(key) == _KEY_BYTES:
-            return key
-    key = token_bytes(_KEY_BYTES)
-    write_private(path, key)
-    return key
+def _workers(path: Path) -> int:
+    """Return how many processes carry the traffic; control starts all of them anew when that changes."""
+    try:
+        return read_snapshot(path).workers
+    except InvalidDocument:
+        return 1
+
+
+def _looped(work: Callable[[], Coroutine[object, object, None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_begun(work))
+
+
+async def _begun(work: Callable[[], Coroutine[object, object, None]]) -> None:
+    await work()

@@ -82,6 +82,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.piece_end()
             else:
                 self.answer(200, reply(message, result), mcp_session_id=session)
+        elif method == "server/discover" and len(sys.argv) <= 2:
+            result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+            self.answer(200, reply(message, result | {"ttlMs": 0, "cacheScope": "private"}))
+        elif method == "subscriptions/listen":
+            self.listen(message)
         elif method == "tools/list":
             cursor = message.get("params", {}).get("cursor")
             page = {"tools": [{"name": "second"}]} if cursor else {"tools": [{"name": "first"}], "nextCursor": "x"}
@@ -94,6 +99,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             name = message.get("params", {}).get("name", "")
             getattr(self, "tool_" + name.replace("-", "_"), self.tool_ok)(message)
+
+    def listen(self, message):
+        """Acknowledge, and be told of what is announced until the client goes away."""
+        self.stream()
+        told = {"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {}}
+        self.piece(b"data: " + json.dumps(told).encode() + b"\n\n")
+        STREAMS.append(self)
+        try:
+            while self.connection.recv(1):
+                pass
+        except OSError:
+            pass
+        STREAMS.remove(self)
 
     def piece_end(self):
         self.wfile.write(b"0\r\n\r\n")

@@ -2,7 +2,9 @@
 
 ``{"initialize": {...}}`` is the result of initialize, ``{"refuse": "..."}`` refuses it, ``{"noise": N}`` writes lines
 that are not MCP, ``{"says": [...]}`` are raw lines that follow the handshake, and a call with the argument ``emit``
-writes the given raw lines before it is answered.
+writes the given raw lines before it is answered. ``{"answers": {METHOD: RESULT or {"error": {...}}}}`` are answered as
+they are. The tool ``climb`` tells of its progress. The tool ``ask`` sends the ``questions`` of its arguments, and is
+answered when all of them have been.
 """
 
 import json
@@ -11,6 +13,7 @@ import sys
 
 script = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 seen = []
+waiting = []
 
 
 def write(line):
@@ -25,10 +28,38 @@ def call(request):
     arguments = request["params"].get("arguments", {})
     for line in arguments.get("emit", []):
         write(line)
-    if request["params"]["name"] == "seen":
+    if request["params"]["name"] == "climb":
+        token = request["params"].get("_meta", {}).get("progressToken")
+        params = {"progressToken": token, "progress": 1}
+        write(json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}))
+    if request["params"]["name"] == "ask":
+        questions = arguments["questions"]
+        waiting.append({"request": request, "open": {f"q{number}" for number in range(len(questions))}, "answers": {}})
+        for number, question in enumerate(questions):
+            write(json.dumps({"jsonrpc": "2.0", "id": f"q{number}", **question}))
+    elif request["params"]["name"] == "seen":
         result(request, {"content": [], "structuredContent": {"lines": seen}})
     elif request["params"]["name"] != "never":
         result(request, {"content": [{"type": "text", "text": "done"}]})
+
+
+def answered(response):
+    for asking in waiting:
+        if response["id"] in asking["open"]:
+            asking["open"].remove(response["id"])
+            asking["answers"][response["id"]] = response.get("result", response.get("error"))
+            if not asking["open"]:
+                waiting.remove(asking)
+                result(asking["request"], {"content": [], "structuredContent": asking["answers"]})
+            return
+
+
+def scripted(request):
+    answer = script["answers"][request["method"]]
+    if "error" in answer:
+        write(json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": answer["error"]}))
+    else:
+        result(request, answer)
 
 
 def listed(request):
@@ -51,6 +82,7 @@ def initialized(request):
 
 
 answers = {"initialize": initialized, "tools/list": listed, "tools/call": call}
+answers |= dict.fromkeys(script.get("answers", {}), scripted)
 
 for _ in range(script.get("noise", 0)):
     write("Listening\x07 for you")
@@ -66,5 +98,7 @@ for line in sys.stdin:
     if message.get("method") == "notifications/initialized":
         for said in script.get("says", []):
             write(said)
-    if "method" in message and "id" in message:
+    if "method" not in message:
+        answered(message)
+    elif "id" in message:
         answers.get(message["method"], lambda request: result(request, {}))(message)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from thv_core.model.identity import Identity
 from thv_core.spi import GatewaySeat, Middleware, MiddlewareRecipe, Reply, Stage
 from thv_gateway.gateway import HttpGateway
 
@@ -66,6 +67,20 @@ class Refuser(Middleware):
         return None
 
 
+class Namer(Middleware):
+    """Believes the client: whoever it says that it is, it is."""
+
+    stage = Stage.AUTHENTICATE
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+
+    async def on_request(self, exchange):
+        named = dict(exchange.headers).get(b"x-user")
+        if named is not None:
+            exchange.identity = Identity(subject=named.decode(), issuer="https://issuer.example")
+
+
 class Raiser(Middleware):
     stage = Stage.VALIDATE
 
@@ -90,6 +105,6 @@ class Raiser(Middleware):
 if __name__ == "__main__":
     recipes = {
         each.__name__.lower(): MiddlewareRecipe(each.__name__.lower(), each.stage, each)
-        for each in (Recorder, Renamer, Refuser, Raiser)
+        for each in (Recorder, Renamer, Refuser, Namer, Raiser)
     }
     HttpGateway().serve(GatewaySeat(Path(sys.argv[1]), int(sys.argv[2]), recipes))

@@ -14,6 +14,7 @@ __all__ = ["MAX_HEAD", "Broken", "Connection", "Head"]
 
 MAX_HEAD = 64 * 1024
 _HIGH_WATER = 256 * 1024
+_PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
 
 class Broken(Exception):
@@ -74,7 +75,7 @@ class Connection(asyncio.Protocol):
         if self._broken or self._transport.is_closing():
             return False
         try:
-            self.connector.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.connector.recv(1, _PEEK)
         except BlockingIOError:
             return True
         except OSError:
@@ -103,6 +104,10 @@ class Connection(asyncio.Protocol):
             if self._complete:
                 return b""
             await self._news()
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """Return what has come of the body and was not returned yet."""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._waiting = 0
@@ -116,6 +121,8 @@ class Connection(asyncio.Protocol):
 
         :raises Broken: when it ends too early, or has more than ``limit`` bytes.
         """
+        if self._complete and self._waiting <= limit:
+            return self.taken()
         parts: list[bytes] = []
         size = 0
         while data := await self.read():

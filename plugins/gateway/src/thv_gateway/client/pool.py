@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -73,17 +74,30 @@ class Pool:
         self._dialler = dialler
         self._size = len(dialler)
         # A lease holds a token; what has none is free or idle, so that who has one finds either.
-        self._tokens = asyncio.Semaphore(self._size)
+        self._tokens = self._size
+        self._queue: deque[asyncio.Future[None]] = deque()
         self._idle: deque[Connection] = deque()
         self._leaving: set[Connection] = set()
         self._freed = asyncio.Event()
         self._closed = False
-        self._waiters = 0
         self._sweeping = False
 
     def __len__(self) -> int:
         """How many connections there can be."""
         return self._size
+
+    def take(self) -> Connection | None:
+        """Return a connection that was used before, when there is one to be had at once."""
+        if self._closed or self._queue or not self._tokens:
+            return None
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_alive():
+                self._tokens -= 1
+                connection.leased = True
+                return connection
+            connection.abort()
+        return None
 
     async def lease(self, port: int, *, fresh: bool = False) -> Connection:
         """Return a connection to ``port``, one that was used before unless ``fresh``.
@@ -103,7 +117,7 @@ class Pool:
                 connection.abort()
             return await self._connected(port)
         except BaseException:
-            self._tokens.release()
+            self._give_back_token()
             raise
 
     def release(self, connection: Connection) -> None:
@@ -114,7 +128,7 @@ class Pool:
             connection.abort()
             return
         connection.leased = False
-        self._tokens.release()
+        self._give_back_token()
         if connection.reusable:
             connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
@@ -132,19 +146,33 @@ class Pool:
             connection.abort()
 
     async def _token(self) -> None:
-        if not self._tokens.locked():
-            await self._tokens.acquire()
+        if self._tokens and not self._queue:
+            self._tokens -= 1
             return
-        if self._waiters >= MAX_WAITERS:
+        if len(self._queue) >= MAX_WAITERS:
             raise Busy
-        self._waiters += 1
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await self._tokens.acquire()
-        except TimeoutError:
-            raise Busy from None
-        finally:
-            self._waiters -= 1
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._give_back_token()
+            with contextlib.suppress(ValueError):
+                self._queue.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise Busy from None
+            raise
+
+    def _give_back_token(self) -> None:
+        """Hand a token to whoever waits longest, or keep it."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._tokens += 1
 
     async def _connected(self, port: int) -> Connection:
         if not (self._dialler.free or self._leaving) and self._idle:
@@ -175,7 +203,7 @@ class Pool:
         self._freed.set()
         if connection.leased:
             connection.leased = False
-            self._tokens.release()
+            self._give_back_token()
         elif connection in self._idle:
             self._idle.remove(connection)
             self.on_loss()

@@ -22,7 +22,7 @@ from thv_gateway.client.http_client import Place
 
 __all__ = ["MOST_CONNECTIONS", "Remote", "Trust", "explained", "place_of"]
 
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 1536
 CONNECT_SECONDS = 10.0
 HANDSHAKE_SECONDS = 10.0
 
@@ -125,7 +125,7 @@ def place_of(url: str) -> Place:
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     host = f"{name}:{parts.port}" if parts.port else f"{name}"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Place(0, b"host: " + host.encode("ascii"), path.encode("ascii"))
+    return Place(0, b"host: " + host.encode("ascii"), path.encode("ascii"), f"{parts.scheme}://{host}")
 
 
 def explained(error: OSError) -> str:

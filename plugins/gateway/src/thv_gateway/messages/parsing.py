@@ -23,12 +23,18 @@ MAX_DEPTH = 128
 _ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _PARAMS = frozenset(
     {
-        *("_meta", "argument", "arguments", "capabilities", "clientInfo", "context", "cursor", "data", "level"),
-        *("logger", "message", "name", "progress", "progressToken", "protocolVersion", "reason", "ref", "requestId"),
-        *("task", "total", "uri"),
+        *("_meta", "argument", "arguments", "capabilities", "clientInfo", "context", "cursor", "data"),
+        *("inputResponses", "level", "logger", "message", "name", "notifications", "progress", "progressToken"),
+        *("protocolVersion", "reason", "ref", "requestId", "requestState", "task", "total", "uri"),
     }
 )
-_META = frozenset({"progressToken", "traceparent", "tracestate", "baggage"})
+_RESERVED = ("protocolVersion", "clientCapabilities", "clientInfo", "logLevel", "subscriptionId", "related-task")
+_META = frozenset(
+    {
+        *("progressToken", "traceparent", "tracestate", "baggage"),
+        *(f"io.modelcontextprotocol/{name}" for name in _RESERVED),
+    }
+)
 _TARGET = {
     "tools/call": "name",
     "prompts/get": "name",

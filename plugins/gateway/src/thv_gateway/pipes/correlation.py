@@ -15,12 +15,17 @@ from thv_gateway.messages.answers import CANCELLED, INTERNAL_ERROR, failure
 from thv_gateway.messages.assembly import with_members
 from thv_gateway.messages.parsing import members
 from thv_gateway.pipes.mailbox import Mailbox
+from thv_gateway.pipes.pressure import Pressure
 from thv_gateway.relays.flights import MOST_NAMED, short
 from thv_gateway.sessions.sessions import Session
 
 __all__ = ["MAX_CALLS", "Call", "Calls"]
 
 MAX_CALLS = 1024
+MAX_LATE = 1024
+LINGER_SECONDS = 10.0
+"""So long a server may go on to speak of a call for which nobody waits any more; it may not have learnt of that."""
+
 CANCEL_SECONDS = 1.0
 
 _WORK = frozenset({"tools/call", "prompts/get", "resources/read"})
@@ -29,9 +34,12 @@ _WORK = frozenset({"tools/call", "prompts/get", "resources/read"})
 class Call:
     """One request to the server: ``identifier`` is the client's raw id, ``key`` ours, ``token`` its progress token.
 
-    ``name`` is what it asks for, a tool or a URI, and ``user`` who does. ``session`` is ``None`` for a request of
+    ``name`` is what it asks for, a tool or a URI, and ``user`` who does. ``listener`` is set where the call itself asks
+    for logs (MCP 2026-07-28), and tells whose they are. ``session`` is ``None`` for a request of
     the gateway itself. ``status`` is the HTTP status if the answer is the first thing that comes back; ``deadline``
-    is on the clock of the event loop.
+    is on the clock of the event loop, as is ``impatient``, when its client is to hear at least that it is at work.
+    ``parked`` tells that the server waits for the client, which was asked something, ``settled`` that it has read that
+    nobody waits for it any more.
     """
 
     __slots__ = (
@@ -39,29 +47,34 @@ class Call:
         "deadline",
         "fault",
         "identifier",
+        "impatient",
         "key",
+        "listener",
         "mailbox",
         "method",
         "name",
+        "parked",
         "session",
+        "settled",
         "status",
         "token",
         "user",
     )
 
-    def __init__(self, key: bytes, message: Message, session: Session | None, deadline: float) -> None:
+    def __init__(self, key: bytes, message: Message, session: Session | None, mailbox: Mailbox) -> None:
         self.key = key
         self.identifier = message.id
         self.method = message.method
         self.name = message.name
         self.session = session
-        self.deadline = deadline
+        self.deadline = self.impatient = math.inf
         self.token = b""
         self.user = ""
-        self.mailbox = Mailbox()
+        self.listener: object = None
+        self.mailbox = mailbox
         self.status = 200
         self.fault = ""
-        self.cancelled = False
+        self.cancelled = self.parked = self.settled = False
 
 
 class Calls:
@@ -78,6 +91,10 @@ class Calls:
         self._clock = clock
         self._count = 0
         self._open: dict[bytes, Call] = {}
+        self._late: dict[bytes, None] = {}
+        self._lingering: dict[bytes, tuple[Session, float]] = {}
+        self._settling: dict[bytes, Call] = {}
+        self.pressure = Pressure()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -100,22 +117,43 @@ class Calls:
 
         A call without a session is the gateway's own and never overdue.
         """
-        deadline = math.inf if session is None else self._clock() + self._timeout
-        call = Call(key or self.fresh_id(), message, session, deadline)
+        call = Call(key or self.fresh_id(), message, session, Mailbox(self.pressure))
         params = message.params
         if "_meta" in params:
             params = _with_own_token(params, call)
         self._open[call.key] = call
         if session is not None:
             session.calls += 1
+            call.deadline = self._clock() + self._timeout
         return call, Message(
             kind=Kind.REQUEST, id=call.key, method=message.method, params=params, has_params=message.has_params
         )
 
     def end(self, call: Call) -> None:
         """Forget a call; what the server still says of it is dropped."""
-        if self._open.pop(call.key, None) is not None and call.session is not None:
-            call.session.calls -= 1
+        if not self._close(call):
+            return
+        self.disregard(call.key)
+        if call.session is not None and call.method in _WORK and not call.settled:
+            self._lingering[call.key] = call.session, self._clock() + LINGER_SECONDS
+
+    def disregard(self, key: bytes) -> None:
+        """Note that nobody waits for an answer that the server may still give, which is no fault of it."""
+        while len(self._late) >= MAX_LATE:
+            oldest = next(iter(self._late))
+            del self._late[oldest]
+            self._lingering.pop(oldest, None)
+            self._settling.pop(oldest, None)
+        self._late[key] = None
+
+    def settle_with(self, key: bytes, call: Call) -> None:
+        """Let a call be over for the server as soon as it answers the request ``key``, which it was sent later."""
+        if self.is_late(key):
+            self._settling[key] = call
+
+    def is_late(self, key: bytes) -> bool:
+        """Tell whether one of our ids is that of a call for whose answer nobody waits any more."""
+        return key in self._late
 
     def find(self, key: bytes) -> Call | None:
         """Return the call of one of our ids or progress tokens."""
@@ -123,10 +161,14 @@ class Calls:
 
     def answered(self, message: Message) -> Call | None:
         """Hand a response of the server to its call, and return that; ``None`` when it answers none."""
-        call = self._open.get(message.id)
+        call, settled = self._open.get(message.id), self._settling.pop(message.id, None)
+        self._lingering.pop(message.id, None)
+        if settled is not None:
+            settled.settled = True
+            self._lingering.pop(settled.key, None)
         if call is None:
             return None
-        self.end(call)
+        self._close(call)
         call.mailbox.put(Message(kind=Kind.RESPONSE, id=call.identifier, result=message.result, error=message.error))
         return call
 
@@ -151,6 +193,20 @@ class Calls:
         if not call.cancelled:
             call.deadline = self._clock() + self._timeout
 
+    def stir_all(self) -> None:
+        """Note that the server could not give any sign of life."""
+        for call in self:
+            if call.session is not None:
+                self.stir(call)
+
+    def nudge(self) -> None:
+        """Let go on those who wait for a first message for too long."""
+        now = self._clock()
+        for call in self:
+            if call.impatient <= now:
+                call.impatient = math.inf
+                call.mailbox.nudge()
+
     def cancel(self, call: Call) -> None:
         """Give the server a moment to answer a cancelled call; :meth:`overdue` ends it afterwards."""
         call.cancelled = True
@@ -167,11 +223,31 @@ class Calls:
                 self.fail(call, 504, INTERNAL_ERROR, "The server did not answer in time", "timeout")
         return [call for call in late if not call.cancelled]
 
+    def _close(self, call: Call) -> bool:
+        if self._open.pop(call.key, None) is None:
+            return False
+        if call.session is not None:
+            call.session.calls -= 1
+        return True
+
     def owners(self) -> list[Session]:
-        """Return the sessions with calls in flight; ``ping`` and lists do not make a session an owner beside others."""
-        everyone = [call for call in self if call.session is not None]
+        """Return the sessions with calls in flight; ``ping`` and lists do not make a session an owner beside others.
+
+        One whose call was given up, and may not be over for the server, is an owner as well; one whose call waits for
+        its client is none beside others.
+        """
+        everyone = [call for call in self if call.session is not None and not call.settled]
+        everyone = [call for call in everyone if not call.parked] or everyone
         working = [call for call in everyone if call.method in _WORK] or everyone
-        return list({id(call.session): call.session for call in working if call.session is not None}.values())
+        found = {id(call.session): call.session for call in working if call.session is not None}
+        return list((found | self._lingerers()).values())
+
+    def _lingerers(self) -> dict[int, Session]:
+        if not self._lingering:
+            return {}
+        now = self._clock()
+        self._lingering = {key: each for key, each in self._lingering.items() if each[1] > now}
+        return {id(session): session for session, _ in self._lingering.values()}
 
     def named(self) -> list[CallInFlight]:
         """Return the first calls of clients, for the record of what the server reaches meanwhile."""

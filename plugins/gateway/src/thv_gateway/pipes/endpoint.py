@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -13,64 +15,52 @@ from thv_core.spi.middleware import Reply
 from thv_gateway.messages.answers import INTERNAL_ERROR, INVALID_REQUEST, JSON, SESSION_NOT_FOUND, accepted, refusal
 from thv_gateway.messages.assembly import assemble, quoted
 from thv_gateway.messages.parsing import members, text_of
+from thv_gateway.pipes.conversation import Conversation
 from thv_gateway.pipes.correlation import Call
-from thv_gateway.pipes.link import Link
+from thv_gateway.pipes.event_stream import EventStream, Replay, is_resumable, resumable
 from thv_gateway.pipes.mailbox import Mailbox
 from thv_gateway.pipes.subscriptions import MAX_URI
 from thv_gateway.servers.handshake import initialize_result
-from thv_gateway.servers.upstream import Estate, Upstream
+from thv_gateway.servers.upstream import Estate, Flow, Upstream
 from thv_gateway.sessions.memory import ANONYMOUS
 from thv_gateway.sessions.sessions import Session, abilities
 from thv_gateway.stages.chain import Arrival, Chain
 from thv_gateway.web.reception import RETRY
-from thv_gateway.web.streams import EVENT_HEADERS, pump
 
-__all__ = ["EventStream", "PipeEndpoint"]
+__all__ = ["EventStream", "PipeEndpoint", "Piped"]
 
 _OWN = frozenset({"notifications/initialized", "notifications/cancelled"})
 """Notifications that the gateway takes whatever state the server is in."""
 
-
-@dataclass(frozen=True)
-class EventStream:
-    """An answer as server-sent events: ``first`` if there is one already, then what comes into the mailbox.
-
-    ``finished`` is called once when the stream ends, however it ends.
-    """
-
-    mailbox: Mailbox
-    finished: Callable[[], None]
-    first: Message | None = None
-
-    async def flow(self, arrival: Arrival, chain: Chain) -> None:
-        """Send events until the response was sent or the mailbox is closed."""
-        peer = arrival.peer
-        # Only a session's own stream ends with its client; a call goes on (MCP 2025-11-25, transports).
-        forget = peer.on_gone(self.mailbox.close) if arrival.message is None else _nothing
-        try:
-            peer.begin(200, EVENT_HEADERS)
-            identifier = arrival.message.id if arrival.message else b""
-            await pump(self.mailbox, self.first, lambda each: chain.outward(arrival, each), peer, identifier)
-        finally:
-            self.finished()
-            forget()
-
-
-def _nothing() -> None:
-    """Forget nothing."""
+OPEN_SECONDS = 15.0
+"""After so long a call that said nothing becomes a stream, so that its client can come back for the answer."""
 
 
 _Handler = Callable[[Arrival, Message, Session], Awaitable[Reply]]
 
 
+class Piped(Upstream, Protocol):
+    """A server as its endpoint sees it: an incarnation on pipes, or one conversation with one."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is said with it."""
+        ...
+
+    def take_over(self) -> None:
+        """Hear the server from now on."""
+        ...
+
+
 class PipeEndpoint:
     """Answers requests with one incarnation on pipes; see :class:`thv_gateway.servers.upstream.Endpoint`."""
 
-    def __init__(self, link: Link, estate: Estate) -> None:
+    def __init__(self, link: Piped, estate: Estate) -> None:
         self.link = link
         self._sessions = estate.sessions
         self._recollection = estate.recollection
         self._remember = estate.remember
+        self._clock = asyncio.get_running_loop().time
         self._by_kind: dict[Kind, _Handler] = {
             Kind.NOTIFICATION: self._notification,
             Kind.RESPONSE: self._response,
@@ -108,7 +98,7 @@ class PipeEndpoint:
     def recede(self) -> None:
         """Do nothing: the streams of sessions are the gateway's own."""
 
-    async def answer(self, arrival: Arrival, chain: Chain) -> Reply | EventStream:
+    async def answer(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
         """Answer a request that passed every stage."""
         message = arrival.message
         if message is not None and message.method == "initialize" and message.kind is Kind.REQUEST:
@@ -118,7 +108,7 @@ class PipeEndpoint:
             # It came in by the stages of a life that kept its sessions itself.
             return refusal(404, SESSION_NOT_FOUND, "Session not found", message.id if message else b"")
         if message is None:
-            return self._listen(session) if arrival.method == "GET" else self._leave(session)
+            return self._resume(arrival, session) if arrival.method == "GET" else self._leave(session)
         if message.kind is Kind.REQUEST:
             return await self._request(arrival, message, session, chain)
         return await self._by_kind[message.kind](arrival, message, session)
@@ -129,7 +119,11 @@ class PipeEndpoint:
     async def _initialize(self, arrival: Arrival, message: Message, chain: Chain) -> Reply:
         asked = text_of(message.params.get("protocolVersion", b""))
         result, version = initialize_result(self.link.handshake, asked)
-        session = self._sessions.open(version, abilities(members(message.params.get("capabilities", b""))))
+        session = self._sessions.open(
+            version,
+            abilities(members(message.params.get("capabilities", b""))),
+            self._sessions.owner_of(arrival.identity),
+        )
         if session is None:
             return refusal(503, INTERNAL_ERROR, "Too many sessions", message.id, RETRY)
         response = Message(kind=Kind.RESPONSE, id=message.id, result=result)
@@ -146,20 +140,24 @@ class PipeEndpoint:
             message = self._for_everyone(message, session)
         call, outgoing = talk.calls.begin(message, session)
         call.user = arrival.identity.subject if arrival.identity else ""
+        if is_resumable(session):
+            call.impatient = self._clock() + OPEN_SECONDS
         talk.send(outgoing)
         first = await call.mailbox.take()
+        call.impatient = math.inf
         if first is not None and first.kind is Kind.RESPONSE:
             arrival.fault = call.fault
             answer = await chain.outward(arrival, first) or first
             return Reply(call.status, assemble(answer))
+        tape = resumable(self._sessions.tapes, session)
+        return EventStream(call.mailbox, lambda: self._streamed(arrival, call), first, tape)
 
-        def finished() -> None:
-            arrival.fault = call.fault
-            if talk.calls.find(call.key) is call:
-                talk.calls.end(call)
-                talk.tell_cancelled(call)
-
-        return EventStream(call.mailbox, finished, first)
+    def _streamed(self, arrival: Arrival, call: Call) -> None:
+        """Take note that the stream of a call has ended; the call itself goes on (MCP 2025-11-25, transports)."""
+        arrival.fault = call.fault
+        if call.session is not None:
+            self._sessions.touch(call.session)
+        call.mailbox.close()
 
     async def _notification(self, arrival: Arrival, message: Message, session: Session) -> Reply:
         if message.method == "notifications/initialized":
@@ -185,16 +183,26 @@ class PipeEndpoint:
     def _cancelled(self, message: Message, session: Session) -> Call | None:
         return self.link.conversation.calls.of_client(session, message.params.get("requestId", b""))
 
+    def _resume(self, arrival: Arrival, session: Session) -> Flow:
+        """Go on with the stream that a client names, and with a new one if it names none that is known."""
+        found = self._sessions.tapes.find(session, arrival.fields.get(b"last-event-id", b""))
+        if found is None:
+            return self._listen(session)
+        return Replay(*found)
+
     def _listen(self, session: Session) -> EventStream:
         if session.stream is not None:
             session.stream.close()
-        mailbox = session.stream = Mailbox()
+        tape = resumable(self._sessions.tapes, session)
+        mailbox = session.stream = Mailbox(self.link.conversation.calls.pressure)
 
         def finished() -> None:
+            self.link.conversation.delivery.abandon(mailbox)
+            self._sessions.touch(session)
             if session.stream is mailbox:
                 session.stream = None
 
-        return EventStream(mailbox, finished)
+        return EventStream(mailbox, finished, None, tape)
 
     def _leave(self, session: Session) -> Reply:
         if session.id != ANONYMOUS:
@@ -206,7 +214,8 @@ class PipeEndpoint:
     def _unsubscribed(self, message: Message, session: Session) -> Reply | None:
         """Answer for the server when others stay subscribed, or when there are too many subscriptions."""
         subscriptions = self.link.conversation.subscriptions
-        if message.method == "resources/unsubscribe" and set(subscriptions.subscribers(message.name)) - {session.id}:
+        others = set(subscriptions.subscribers(message.name)) - {session.id} or message.name in subscriptions.held
+        if message.method == "resources/unsubscribe" and others and self.link.conversation.delivery.only is None:
             subscriptions.remove(session.id, message.name)
             return Reply(200, assemble(Message(kind=Kind.RESPONSE, id=message.id, result=b"{}")))
         if message.method != "resources/subscribe":
@@ -220,6 +229,8 @@ class PipeEndpoint:
         """Ask for the level that serves every session; the name of the call says what this one asked for."""
         asked = text_of(message.params.get("level", b""))
         level = self._recollection.most_verbose(asked, session.id)
+        if self.link.conversation.delivery.only is not None:
+            return msgspec.structs.replace(message, name=asked)
         if not level:
             return message
         return msgspec.structs.replace(message, params={**message.params, "level": quoted(level)}, name=asked)

@@ -1,4 +1,8 @@
-"""One incarnation of a server: its pipe, its handshake, the calls in flight and the state that is reported."""
+"""One incarnation of a server: its pipe, its handshake, the calls in flight and the state that is reported.
+
+A process is spoken to in one era: ``initialize`` comes first, and only a server that refuses it is asked what else it
+speaks. Clients of the other era are translated for.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,19 @@ from thv_gateway.messages.parsing import parse_line
 from thv_gateway.messages.versions import Era
 from thv_gateway.pipes.conversation import Conversation
 from thv_gateway.pipes.correlation import Call
+from thv_gateway.pipes.modern_conversation import ModernConversation
+from thv_gateway.pipes.modern_for_legacy import Guise
 from thv_gateway.pipes.noise import Noise
 from thv_gateway.pipes.pipe import MAX_LINE, Locked, Pipe, ServerAbsent
-from thv_gateway.servers.handshake import Handshake, Refused, handshake_of, initialize_request
+from thv_gateway.pipes.talk import Talk
+from thv_gateway.servers.handshake import (
+    Handshake,
+    Refused,
+    discover_request,
+    discovery_of,
+    handshake_of,
+    initialize_request,
+)
 from thv_gateway.servers.liveness import Heartbeat
 from thv_gateway.servers.tools import list_tools
 from thv_gateway.servers.upstream import Estate
@@ -29,7 +43,13 @@ _SWEEP_SECONDS = 0.5
 MOST_PINGS = 4
 """So many pings wait for an answer at once."""
 
-_PING = Message(kind=Kind.REQUEST, id=b"0", method="ping")
+DISCOVER_SECONDS = 10.0
+"""How long a server that refused ``initialize`` may take to say what it speaks instead."""
+
+_PINGS = {
+    Era.LEGACY: Message(kind=Kind.REQUEST, id=b"0", method="ping"),
+    Era.MODERN: Message(kind=Kind.REQUEST, id=b"0", method="server/discover"),
+}
 _INITIALIZED = Message(kind=Kind.NOTIFICATION, method="notifications/initialized")
 
 
@@ -48,7 +68,9 @@ class _PipeWire:
 class Link:
     """The connection to one incarnation.
 
-    ``state`` goes from starting to ready or failed, and from ready to gone or hung; never back.
+    ``state`` goes from starting to ready or failed, and from ready to gone or hung; never back. ``conversation`` is
+    that of clients of the era of handshakes; ``modern`` is ``None`` unless the server is of the stateless era, which
+    then wears a guise for ``conversation``.
 
     :param changed: called after each change of ``state`` or ``tools``.
     """
@@ -60,10 +82,13 @@ class Link:
         self.reason = ""
         self.tools: tuple[str, ...] = ()
         # Two lives may ask the same client something.
-        prefix = f"{estate.prefix}-{route.incarnation.rpartition('.')[2]}"
+        self._prefix = f"{estate.prefix}-{route.incarnation.rpartition('.')[2]}"
         self._pipe = Pipe(self._line, self._ended, self._rest)
-        self.conversation = Conversation(_PipeWire(self._pipe), estate, prefix, route.request_timeout)
+        self._wire = _PipeWire(self._pipe)
+        self.conversation = Conversation(self._wire, estate, self._prefix, route.request_timeout)
         self.conversation.on_tools_changed = self._tools_changed
+        self.modern: ModernConversation | None = None
+        self._guise: Guise | None = None
         self._estate = estate
         self._changed = changed
         self._noise = Noise(loop.time)
@@ -82,40 +107,43 @@ class Link:
     @property
     def eras(self) -> frozenset[Era]:
         """The one era in which it is spoken to."""
-        return frozenset({self.conversation.era})
+        return frozenset({self._talk.era})
 
     @property
     def handshake(self) -> Handshake:
         """What the server said of itself."""
-        return self.conversation.handshake
+        return self._talk.handshake
 
     @property
     def heard(self) -> float:
         """When the server last said something that is MCP, on the clock of the event loop."""
-        return self.conversation.heard
+        return max(talk.heard for talk in self._talks)
 
     @property
     def at_work(self) -> bool:
         """Whether a call of a client is in flight."""
-        return self.conversation.at_work
+        return any(talk.at_work for talk in self._talks)
 
     async def ping(self) -> None:
         """Return as soon as the server has answered a ping; one that answers none is not flooded with them."""
-        calls = self.conversation.calls
-        self._pings = [call for call in self._pings if calls.find(call.key) is call]
+        talk = self._talk
+        self._pings = [call for call in self._pings if talk.calls.find(call.key) is call]
         if len(self._pings) < MOST_PINGS:
-            call, outgoing = calls.begin(_PING, None)
+            call, outgoing = talk.begin(_PINGS[talk.era], None)
             self._pings.append(call)
-            self.conversation.send(outgoing)
+            talk.send(outgoing)
         await self._pings[-1].mailbox.take()
 
     def in_flight(self) -> Sequence[CallInFlight]:
         """Return the first calls that the server has not answered."""
-        return self.conversation.calls.named()
+        return [call for talk in self._talks for call in talk.calls.named()]
 
     def end_streams(self) -> None:
         """End the streams of sessions; calls go on."""
         self._estate.sessions.close_streams()
+        self._estate.listens.end()
+        if self.modern is not None:
+            self.modern.end_listens()
 
     def take_over(self) -> None:
         """Hear the server from now on, and tell it what sessions asked of a former life, once it is ready."""
@@ -128,7 +156,16 @@ class Link:
         for task in self._tasks:
             task.cancel()
         self._pipe.close()
-        self.conversation.fail(reason)
+        self._fail(reason)
+
+    @property
+    def _talk(self) -> Conversation | ModernConversation:
+        """What is said with the server itself."""
+        return self.modern or self.conversation
+
+    @property
+    def _talks(self) -> Sequence[Talk]:
+        return (self.conversation,) if self.modern is None else (self.conversation, self.modern)
 
     async def _start(self) -> None:
         try:
@@ -176,26 +213,60 @@ class Link:
 
     async def _greet(self) -> None:
         name = self.route.incarnation
-        stored = self._estate.handshakes.of(name)
-        if stored is None:
-            request = initialize_request(name)
-            call, outgoing = self.conversation.calls.begin(request, None, request.id)
-            stored = handshake_of(await self.conversation.exchange(call, outgoing))
-            self.conversation.send(_INITIALIZED)
-            self._estate.handshakes.keep(name, stored)
-        self.conversation.handshake = stored
+        handshake = self._estate.handshakes.of(name)
+        if handshake is None:
+            handshake = await self._introduced()
+            self._estate.handshakes.keep(name, handshake)
+        if Era.LEGACY not in handshake.eras:
+            self._disguise(handshake)
+        self._talk.handshake = handshake
+
+    async def _introduced(self) -> Handshake:
+        try:
+            handshake = handshake_of(await self._answer(initialize_request(self.route.incarnation)))
+        except Refused as refused:
+            return await self._discovered(refused)
+        self.conversation.send(_INITIALIZED)
+        return handshake
+
+    async def _discovered(self, refused: Refused) -> Handshake:
+        """Return what a server says of itself that refused to initialize; one that knows neither has said why."""
+        if self.state is not RouteState.STARTING:
+            raise refused
+        self._obstacle = f"{self.route.workload} refused initialize: {refused}"
+        try:
+            async with asyncio.timeout(DISCOVER_SECONDS):
+                return discovery_of(await self._answer(discover_request(self.route.incarnation)))
+        except (Refused, TimeoutError):
+            raise refused from None
+
+    async def _answer(self, request: Message) -> Message:
+        """Send one of the first requests, with the id that it has."""
+        call, outgoing = self.conversation.calls.begin(request, None, request.id)
+        return await self.conversation.exchange(call, outgoing)
+
+    def _disguise(self, handshake: Handshake) -> None:
+        """Speak to the server in the stateless era, and let clients of the other one speak to its guise."""
+        timeout, delivery = self.route.request_timeout, self.conversation.delivery
+        self.modern = ModernConversation(self._wire, self._estate, f"{self._prefix}m", timeout)
+        self.modern.on_tools_changed = self._tools_changed
+        self._guise = Guise.put_on(self.modern, self._estate, self._prefix, timeout)
+        self.conversation = self._guise.conversation
+        self.conversation.delivery.is_heard, self.conversation.delivery.only = delivery.is_heard, delivery.only
+        self._guise.learn(handshake)
 
     async def _learn_tools(self) -> None:
         handshake = self.handshake
         if handshake.tools is None:
-            handshake.tools = await list_tools(self.conversation.ask) if handshake.offers("tools") else ()
+            handshake.tools = await list_tools(self._talk.ask) if handshake.offers("tools") else ()
             self._keep()
         self.tools = handshake.tools
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, self.route.request_timeout / 4))
-            self.conversation.cancel_overdue()
+            for talk in self._talks:
+                talk.cancel_overdue()
 
     def _line(self, line: bytes) -> None:
         try:
@@ -205,7 +276,7 @@ class Link:
             self._estate.log.write("internal", f"{type(error).__name__} while a line was delivered")
 
     def _rest(self) -> float:
-        seconds = self._noise.rest()
+        seconds = max(self._noise.rest(), *(talk.rest() for talk in self._talks))
         if self._noise.notes != self._told:
             self._told = self._noise.notes
             self._changed()
@@ -218,7 +289,7 @@ class Link:
             if line.strip():
                 self._estate.log.write("noise", f"{len(line)} bytes on standard output that are not MCP")
             return
-        if not self.conversation.take(message):
+        if not self._talk.take(message):
             self._noise.in_vain(line)
 
     def _tools_changed(self) -> None:
@@ -231,7 +302,7 @@ class Link:
     async def _relist(self) -> None:
         while self._stale:
             self._stale = False
-            self.handshake.tools = self.tools = await list_tools(self.conversation.ask)
+            self.handshake.tools = self.tools = await list_tools(self._talk.ask)
             self._keep()
             self._changed()
         self._relisting = False
@@ -242,7 +313,7 @@ class Link:
         reasons = {"closed": f"{name} ended", "line-too-long": too_long}
         ready = self.state is RouteState.READY and word == "closed"
         self._settle(RouteState.GONE if ready else RouteState.FAILED, reasons[word])
-        self.conversation.fail(f"{name} is gone")
+        self._fail(f"{name} is gone")
 
     def _settle(self, state: RouteState, reason: str) -> None:
         if self.state not in (RouteState.STARTING, RouteState.READY):
@@ -251,9 +322,16 @@ class Link:
         self.reason = reason
         if state is not RouteState.READY:
             self._pipe.close()
-            self.conversation.calls.fail_all(502, reason, "gone")
+            self._fail(reason)
         self._estate.log.write(state.value, reason or f"protocol {self.handshake.version}")
         self._changed()
+
+    def _fail(self, reason: str) -> None:
+        """End every call in flight with an error; that of a guise first, which has more to say of it."""
+        if self._guise is not None:
+            self._guise.close()
+        for talk in self._talks:
+            talk.fail(reason)
 
     def _keep(self) -> None:
         self._estate.handshakes.keep(self.route.incarnation, self.handshake)

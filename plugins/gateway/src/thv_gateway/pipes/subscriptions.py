@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 __all__ = ["MAX_URI", "Subscriptions"]
@@ -21,11 +22,12 @@ class Subscriptions:
     def __init__(self, kept: dict[str, list[str]], save: Callable[[], None]) -> None:
         self._kept = kept
         self._save = save
+        self._held: Counter[str] = Counter()
 
     @property
     def full(self) -> bool:
         """Whether a new subscription has to be refused."""
-        return sum(map(len, self._kept.values())) >= MAX_SUBSCRIPTIONS
+        return sum(map(len, self._kept.values())) + len(self._held) >= MAX_SUBSCRIPTIONS
 
     def add(self, session: str, uri: str) -> None:
         """Remember that a session subscribed to a resource."""
@@ -43,6 +45,24 @@ class Subscriptions:
                 del self._kept[session]
             self._save()
 
+    def hold(self, uri: str) -> bool:
+        """Subscribe for who has no session and is remembered nowhere; tell whether the server has to be asked."""
+        self._held[uri] += 1
+        return self._held[uri] == 1 and not self.subscribers(uri)
+
+    def let_go(self, uri: str) -> bool:
+        """Undo one :meth:`hold`; tell whether nobody is subscribed any more."""
+        self._held[uri] -= 1
+        if self._held[uri] > 0:
+            return False
+        del self._held[uri]
+        return not self.subscribers(uri)
+
+    @property
+    def held(self) -> set[str]:
+        """The resources that are subscribed to without a session."""
+        return set(self._held)
+
     def subscribers(self, uri: str) -> list[str]:
         """Return the ids of the sessions that subscribed to a resource."""
         return [session for session, uris in self._kept.items() if uri in uris]
@@ -52,4 +72,4 @@ class Subscriptions:
         uris = self._kept.pop(session, [])
         if uris:
             self._save()
-        return [uri for uri in uris if not self.subscribers(uri)]
+        return [uri for uri in uris if not self.subscribers(uri) and uri not in self._held]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from thv_core.errors import InvalidDocument
@@ -14,7 +14,7 @@ from thv_core.model.route import GatewayCommand, Order, RouteReport
 
 __all__ = ["Channel", "bind_private"]
 
-MAX_LINE = 64 * 1024
+MAX_LINE = 1024 * 1024
 MAX_WAITING = 4 * 1024 * 1024
 _LONGEST_PATH = 100
 
@@ -25,12 +25,19 @@ class Channel:
     A peer that does not read is disconnected; it gets everything again when it comes back.
 
     :param reports: returns the current report of every route.
-    :param order: called with each order.
+    :param order: called with each order but that to take values.
+    :param values: called with the values of the secrets that routes name.
     """
 
-    def __init__(self, reports: Callable[[], list[RouteReport]], order: Callable[[Order], None]) -> None:
+    def __init__(
+        self,
+        reports: Callable[[], list[RouteReport]],
+        order: Callable[[Order], None],
+        values: Callable[[Mapping[str, str]], object] = dict,
+    ) -> None:
         self._reports = reports
         self._order = order
+        self._values = values
         self._peers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -60,13 +67,19 @@ class Channel:
         self._peers.add(writer)
         try:
             while line := await reader.readline():
-                self._order(decode_document(line, GatewayCommand, "the command").order)
+                self._obey(decode_document(line, GatewayCommand, "the command"))
         except (InvalidDocument, OSError, ValueError):
             # A peer of another version, or one that speaks something else: it is told by the closed connection.
             return
         finally:
             self._peers.discard(writer)
             writer.close()
+
+    def _obey(self, command: GatewayCommand) -> None:
+        if command.order is Order.VALUES:
+            self._values(command.values)
+        else:
+            self._order(command.order)
 
 
 def bind_private(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:

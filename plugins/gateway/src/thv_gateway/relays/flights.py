@@ -8,10 +8,11 @@ from itertools import islice
 
 from thv_core.model.egress import CallInFlight
 from thv_gateway.client.connection import Connection
+from thv_gateway.messages.versions import Era
 from thv_gateway.stages.chain import Arrival
 from thv_gateway.web.peer import Peer
 
-__all__ = ["MOST_NAMED", "Flight", "Flights", "short"]
+__all__ = ["MOST_NAMED", "Flight", "Flights", "listens", "short"]
 
 MOST_NAMED = 16
 """So many calls in flight are named at once."""
@@ -30,10 +31,11 @@ class Flight:
 
     ``reason`` says why as a sentence. ``is_parked`` tells that the server goes on with it while nobody listens: its
     client asks for the rest by another exchange (MCP 2025-11-25, polling). ``watch``
-    notices that the client goes away, where that matters to the exchange.
+    notices that the client goes away, where that matters to the exchange. ``is_stream`` tells that it is a stream of
+    what the server says by itself, and not the answer to a call: that of a session, or of ``subscriptions/listen``.
     """
 
-    __slots__ = ("arrival", "connection", "deadline", "fault", "is_parked", "reason", "unwatch")
+    __slots__ = ("arrival", "connection", "deadline", "fault", "is_parked", "is_stream", "reason", "unwatch")
 
     def __init__(self, arrival: Arrival, deadline: float) -> None:
         self.arrival = arrival
@@ -42,12 +44,8 @@ class Flight:
         self.fault = ""
         self.reason = ""
         self.is_parked = False
+        self.is_stream = arrival.method == "GET" or listens(arrival)
         self.unwatch: Callable[[], None] = _nobody
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is a session's own stream and not the answer to a message."""
-        return self.arrival.method == "GET"
 
     @property
     def is_watched(self) -> bool:
@@ -89,7 +87,7 @@ class Flights:
         return flight
 
     def stir(self, flight: Flight) -> None:
-        """Note a sign of life of the server; a session's own stream may be silent for ever."""
+        """Note a sign of life of the server; a stream may be silent for ever."""
         self.heard = self._clock()
         flight.deadline = math.inf if flight.is_stream else self.heard + self._timeout
 
@@ -119,7 +117,7 @@ class Flights:
         return any(each.arrival.session == session and _identifier(each) == identifier for each in self)
 
     def streams(self) -> list[Flight]:
-        """Return the sessions' own streams."""
+        """Return the streams of what the server says by itself."""
         return [flight for flight in self if flight.is_stream]
 
     def give_up_overdue(self) -> list[Flight]:
@@ -136,6 +134,12 @@ class Flights:
         """Return the first calls in flight for the record of what the server reaches meanwhile."""
         calls = (flight.arrival for flight in self if flight.arrival.message is not None)
         return [_call(arrival) for arrival in islice(calls, MOST_NAMED)]
+
+
+def listens(arrival: Arrival) -> bool:
+    """Tell whether a client of the stateless era asks to be told of changes (MCP 2026-07-28, subscriptions)."""
+    message = arrival.message
+    return arrival.era is Era.MODERN and message is not None and message.method == "subscriptions/listen"
 
 
 def _identifier(flight: Flight) -> bytes:

@@ -1,30 +1,44 @@
-"""Interview an HTTP server in a session of the gateway's own: its handshake and its tools."""
+"""Interview an HTTP server: the eras that it speaks, what it says of itself, and its tools."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
 
 import msgspec
 
 from thv_core.model.message import Kind, Message
 from thv_gateway.client.connection import Broken, Connection, Head
-from thv_gateway.client.http_client import HttpClient
+from thv_gateway.client.http_client import HttpClient, is_redirection
 from thv_gateway.client.pool import Busy
 from thv_gateway.messages.assembly import assemble
+from thv_gateway.messages.envelope import Envelope, enveloped
 from thv_gateway.messages.events import EventReader, TooLong
 from thv_gateway.messages.parsing import members, parse_line, text_of
+from thv_gateway.messages.versions import MODERN_VERSIONS, Era
 from thv_gateway.pipes.noise import printable
-from thv_gateway.servers.handshake import Handshake, Refused, handshake_of, initialize_request
+from thv_gateway.relays.heads import POST_HEAD, mirroring
+from thv_gateway.servers.handshake import (
+    Handshake,
+    Refused,
+    discover_request,
+    discovery_of,
+    handshake_of,
+    initialize_request,
+)
 from thv_gateway.servers.tools import list_tools
 
 __all__ = ["Interview", "Unauthorized", "is_events"]
 
 MAX_ANSWER = 32 * 1024 * 1024
+DISCOVER_SECONDS = 5.0
+"""So long a server that was initialised has to say whether it knows the stateless era as well."""
+
 _LEAVE_SECONDS = 2.0
 _INITIALIZED = Message(kind=Kind.NOTIFICATION, method="notifications/initialized")
-_HEAD = ((b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream"))
+_MODERN = ((b"mcp-protocol-version", MODERN_VERSIONS[-1].encode()),)
 
 
 class Unauthorized(Refused):
@@ -36,7 +50,7 @@ def _nobody() -> None:
 
 
 class Interview:
-    """One session with a server, ended when the interview is over.
+    """One session with a server, ended when the interview is over; without a session where the server knows none.
 
     :param answered: called with each answer of the server, as soon as it begins.
     :param fields: header fields that each request carries.
@@ -52,25 +66,51 @@ class Interview:
         self.fault = ""
         self._client = client
         self._answered = answered
-        self._head = (*_HEAD, *fields)
+        self._added = fields
         self._fields: tuple[tuple[bytes, bytes], ...] = ()
+        self._era = Era.LEGACY
         self._number = 0
 
     async def handshake(self, incarnation: str) -> Handshake:
-        """Return what the server says of itself.
+        """Return what the server says of itself, in each era that it speaks.
 
-        :raises Refused: when it refuses to initialize.
+        :raises Refused: when it refuses both ``initialize`` and ``server/discover``.
         :raises Broken: when it does not answer as a server that is ready.
         :raises Busy: when there is no connection for it.
         :raises OSError: when it accepts none.
         """
+        discover = discover_request(incarnation)
         try:
             handshake = await self._open(_anonymous(incarnation))
+        except Unauthorized:
+            raise
+        except Refused as refused:
+            return await self._discovered(discover, refused)
+        try:
             handshake.tools = await self._tools() if handshake.offers("tools") else ()
             handshake.stateful = bool(self.session)
         finally:
             await self._leave()
+        with contextlib.suppress(Broken, Busy, OSError, Refused, TimeoutError):
+            # Whoever speaks the era of handshakes alone may answer anything, or nothing.
+            async with asyncio.timeout(DISCOVER_SECONDS):
+                handshake.discovered = discovery_of(await self._stateless(discover)).discovered
         return handshake
+
+    async def _discovered(self, discover: Message, refused: Refused) -> Handshake:
+        """Ask a server that refused to initialize whether it knows the other era alone."""
+        try:
+            async with asyncio.timeout(DISCOVER_SECONDS):
+                handshake = discovery_of(await self._stateless(discover))
+        except (Broken, Refused, TimeoutError):
+            # What it said to initialize is the reason, whatever it makes of a revision that it does not know.
+            raise refused from None
+        handshake.tools = await self._tools() if handshake.offers("tools") else ()
+        return handshake
+
+    async def _stateless(self, request: Message) -> Message:
+        self._era, self._fields = Era.MODERN, _MODERN
+        return await self._exchange(request)
 
     @property
     def session(self) -> str:
@@ -86,12 +126,15 @@ class Interview:
             Message(kind=Kind.REQUEST, id=b"0", method="initialize", params=params, has_params=True)
         )
 
-    async def ping(self, incarnation: str) -> None:
-        """Ask for a sign of life, in a session that stays open for the next ping.
+    async def ping(self, incarnation: str, eras: frozenset[Era]) -> None:
+        """Ask for a sign of life, in a session that stays open for the next ping, or without any.
 
         :raises Refused: when the server answers that it does not know the session, or has none for us.
         :raises Broken: when it does not answer as a server that is ready; also ``Busy`` and ``OSError``.
         """
+        if Era.LEGACY not in eras:
+            await self._stateless(discover_request(incarnation))
+            return
         try:
             if self._fields:
                 await self.ask("ping", {})
@@ -118,12 +161,15 @@ class Interview:
         """Send a request and return the response."""
         self._number += 1
         identifier = b"%d" % self._number
+        if self._era is Era.MODERN:
+            params = enveloped(params, Envelope())
         return await self._exchange(
             Message(kind=Kind.REQUEST, id=identifier, method=method, params=params, has_params=bool(params))
         )
 
     async def _exchange(self, message: Message) -> Message:
-        request = self._client.request(b"POST", (*self._head, *self._fields), assemble(message))
+        mirrored = mirroring(message) if self._era is Era.MODERN else ()
+        request = self._client.request(b"POST", (*POST_HEAD, *self._added, *self._fields, *mirrored), assemble(message))
         try:
             connection, head = await self._client.ask(self, request, again=True)
             self._answered()
@@ -144,6 +190,10 @@ class Interview:
         body = await connection.body(MAX_ANSWER)
         if head.status >= 500 or head.status in (408, 425, 429):
             raise Broken(f"answered HTTP {head.status}")
+        if is_redirection(head):
+            where = urlsplit(head.fields.get(b"location", b"").decode("latin-1"))
+            elsewhere = printable(f"{where.scheme}://{where.netloc}")
+            raise Refused(f"it sends everyone to {elsewhere}, where nobody is followed to")
         answer = parse_line(body)
         text = text_of(members(answer.error).get("message", b"")) if answer is not None else ""
         kind = Unauthorized if head.status in (401, 403) else Refused
@@ -155,7 +205,7 @@ class Interview:
         with contextlib.suppress(Broken, Busy, OSError):
             async with asyncio.timeout(_LEAVE_SECONDS):
                 try:
-                    request = self._client.request(b"DELETE", self._fields)
+                    request = self._client.request(b"DELETE", (*self._added, *self._fields))
                     connection, _ = await self._client.ask(self, request, again=True)
                     await connection.body(MAX_ANSWER)
                 finally:
@@ -171,6 +221,8 @@ def _anonymous(incarnation: str) -> Message:
 def is_events(head: Head) -> bool:
     """Tell whether an answer is a stream of server-sent events."""
     media = head.fields.get(b"content-type", b"")
+    if media == b"application/json":
+        return False
     return media.partition(b";")[0].strip().lower() == b"text/event-stream"
 
 

@@ -8,12 +8,14 @@ import msgspec
 
 from thv_core.model.message import Kind, Message
 from thv_core.spi.middleware import Reply
-from thv_gateway.client.connection import Broken, Head
+from thv_gateway.client.connection import Broken, Connection, Head
+from thv_gateway.client.http_client import field_lines
 from thv_gateway.client.pool import Busy
 from thv_gateway.messages.answers import INTERNAL_ERROR, accepted, refusal
 from thv_gateway.messages.assembly import assemble
 from thv_gateway.messages.parsing import parse_line
-from thv_gateway.relays.flights import Flight
+from thv_gateway.relays.flights import Flight, listens
+from thv_gateway.relays.heads import Fields, fields_back
 from thv_gateway.relays.probe import is_events
 from thv_gateway.relays.relay_link import RelayLink
 from thv_gateway.relays.relayed import RelayedStream
@@ -26,13 +28,23 @@ __all__ = ["MAX_ANSWER", "RelayEndpoint"]
 
 MAX_ANSWER = 32 * 1024 * 1024
 
-_POST = ((b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream"))
-_OWN: dict[str, tuple[tuple[bytes, bytes], ...]] = {"POST": _POST, "GET": ((b"accept", b"text/event-stream"),)}
 _WISHES = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
-_BACK = frozenset({b"content-type", b"allow", b"retry-after"})
-_MEDIA = frozenset({b"application/json", b"text/event-stream", b"text/plain"})
+_LOST = frozenset({400, 404})
+"""What is said of a session that is not known any more: 404 by MCP, 400 by servers of the TypeScript SDK."""
+
 _SHARE_OF_STREAMS = 0.75
-"""Sessions' own streams may take so much of the connections; the rest is for calls."""
+"""Streams of what the server says by itself may take so much of the connections; the rest is for calls."""
+
+
+class _Outline(msgspec.Struct):
+    jsonrpc: str = ""
+    id: msgspec.Raw = msgspec.Raw(b"")
+    method: str = ""
+    result: msgspec.Raw = msgspec.Raw(b"")
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+
+_outline = msgspec.json.Decoder(_Outline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +53,7 @@ class Answered:
 
     status: int
     body: bytes
-    fields: tuple[tuple[bytes, bytes], ...]
+    fields: Fields
 
 
 class RelayEndpoint:
@@ -85,17 +97,17 @@ class RelayEndpoint:
     def recede(self) -> None:
         """End the streams of sessions without calls in flight: their clients open them again, at another life."""
         flights = self.link.flights
-        staying = {flight.arrival.session for flight in flights if not flight.is_stream}
+        staying = {flight.arrival.session for flight in flights if not flight.is_stream and is_legacy(flight.arrival)}
         for flight in flights.streams():
-            if flight.arrival.session not in staying:
+            if flight.arrival.session not in staying or not is_legacy(flight.arrival):
                 flight.give_up("moved", "The server is exchanged")
 
     async def answer(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
         """Answer a request that passed every stage."""
         link = self.link
-        if arrival.method == "GET" and len(link.flights.streams()) >= max(1, len(link.pool) * _SHARE_OF_STREAMS):
-            arrival.fault = "busy"
-            return refusal(503, INTERNAL_ERROR, "Too many streams", b"", RETRY)
+        refused = self._refused(arrival)
+        if refused is not None:
+            return refused
         if arrival.method == "DELETE" and self._visits.leaves_unnoticed(arrival):
             return Reply(204, b"", ())
         answer: Reply | Flow | None = None
@@ -111,19 +123,55 @@ class RelayEndpoint:
             if not isinstance(answer, RelayedStream):
                 link.finish(flight)
 
+    def _refused(self, arrival: Arrival) -> Reply | None:
+        link = self.link
+        if link.unsupplied:
+            arrival.fault = "unavailable"
+            return refusal(503, INTERNAL_ERROR, link.unsupplied, _identifier(arrival), RETRY)
+        is_stream = arrival.method == "GET" or listens(arrival)
+        if is_stream and len(link.flights.streams()) >= max(1, len(link.pool) * _SHARE_OF_STREAMS):
+            arrival.fault = "busy"
+            return refusal(503, INTERNAL_ERROR, "Too many streams", _identifier(arrival), RETRY)
+        return None
+
     async def _relayed(self, flight: Flight, chain: Chain) -> Reply | RelayedStream:
         arrival, link = flight.arrival, self.link
-        message = arrival.message
-        body = assemble(self._for_server(arrival, message)) if message is not None else b""
-        fields = (*_OWN.get(arrival.method, ()), *self._visits.inward(arrival))
-        request = link.client.request(arrival.method.encode(), fields, body)
-        again = message is None or message.method != "tools/call"
-        connection, head = await link.client.ask(flight, request, again=again)
-        link.flights.stir(flight)
-        back = _fields_back(head, link.passed, self._visits.outward(arrival, head))
-        if is_events(head) and head.status == 200:
+        stay = self._visits.stay_of(arrival)
+        connection, head = await self._asked_of_server(flight)
+        if head.status in _LOST and stay.id:
+            body = await connection.body(MAX_ANSWER)
+            if head.status == 400 and b"session" not in body.lower():
+                return await self._reply(arrival, chain, Answered(head.status, body, self._back(arrival, head)))
+            link.client.release(flight)
+            refused = await self._visits.renew(arrival, stay)
+            if refused is not None:
+                return refused
+            connection, head = await self._asked_of_server(flight)
+        back = self._back(arrival, head)
+        if head.status == 200 and is_events(head):
             return RelayedStream(self, flight, connection, back)
         return await self._reply(arrival, chain, Answered(head.status, await connection.body(MAX_ANSWER), back))
+
+    async def _asked_of_server(self, flight: Flight) -> tuple[Connection, Head]:
+        """Send a request on; what a server may do twice is sent again when a connection turns out to be closed."""
+        arrival, link = flight.arrival, self.link
+        message = arrival.message
+        if message is None:
+            body = b""
+        elif message is arrival.parsed and message.kind is Kind.REQUEST:
+            # No stage has changed it: these are the very pieces, as they came.
+            body = arrival.body
+        else:
+            body = assemble(self._for_server(arrival, message))
+        lines = link.heads.get(arrival.method, b"") + field_lines(self._visits.inward(arrival))
+        request = link.client.prepared(arrival.method.encode(), lines, body)
+        again = message is None or message.method != "tools/call"
+        answered = await link.client.ask(flight, request, again=again)
+        link.flights.stir(flight)
+        return answered
+
+    def _back(self, arrival: Arrival, head: Head) -> Fields:
+        return fields_back(head, self.link.passed, self._visits.outward(arrival, head))
 
     def _for_server(self, arrival: Arrival, message: Message) -> Message:
         """Return what a client answers with the id by which the server asked; anything else as it is."""
@@ -159,6 +207,8 @@ class RelayEndpoint:
         link, status, body = self.link, answered.status, answered.body
         if status == 202 and not _is_request(arrival):
             return accepted
+        if not chain.alters and _is_plain_answer(body, arrival):
+            return Reply(status, body, answered.fields)
         message = parse_line(body) if arrival.message is not None else None
         if message is not None and _answers(message, arrival):
             answer = await chain.outward(arrival, self.passing(arrival, message))
@@ -167,13 +217,30 @@ class RelayEndpoint:
             link.note("noise", f"HTTP {status} with {len(body)} bytes that are not MCP")
             arrival.fault = "unreadable"
             text = f"{link.route.workload} answered HTTP {status} with what is not MCP"
-            return refusal(502, INTERNAL_ERROR, text, arrival.message.id if arrival.message else b"")
+            return refusal(502, INTERNAL_ERROR, text, _identifier(arrival))
         # What did not pass the stages is no news for a client, only a reason.
         return Reply(status, body if status >= 400 else b"", answered.fields)
 
 
 def _is_request(arrival: Arrival) -> bool:
     return arrival.message is not None and arrival.message.kind is Kind.REQUEST
+
+
+def _identifier(arrival: Arrival) -> bytes:
+    return arrival.message.id if arrival.message is not None else b""
+
+
+def _is_plain_answer(body: bytes, arrival: Arrival) -> bool:
+    """Tell whether a body is the response to a call and nothing else, so that it can be relayed as it is."""
+    asked = arrival.message
+    if asked is None or asked.kind is not Kind.REQUEST or asked.method in _WISHES or not body.isascii():
+        return False
+    try:
+        found = _outline.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    is_response = found.jsonrpc == "2.0" and not found.method and bool(bytes(found.result) or bytes(found.error))
+    return is_response and bytes(found.id) == asked.id
 
 
 def _is_strange(status: int) -> bool:
@@ -197,24 +264,9 @@ def _ends_with_its_client(arrival: Arrival) -> bool:
     return arrival.method == "GET" or not is_legacy(arrival)
 
 
-def _fields_back(head: Head, passed: frozenset[bytes], session: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    back = {
-        name: value
-        for name, value in head.fields.items()
-        if name in _BACK or name in passed or (name[:4] == b"mcp-" and name != b"mcp-session-id")
-    }
-    # The session id of a refusal is that of a session that never was.
-    if session and head.status < 400:
-        back[b"mcp-session-id"] = session
-    if back.get(b"content-type", b"").partition(b";")[0].strip().lower() not in _MEDIA:
-        # Nothing that a browser would run under our address.
-        back[b"content-type"] = b"text/plain"
-    return tuple(back.items())
-
-
 def _failed(link: RelayLink, flight: Flight, error: Exception) -> Reply:
     arrival, name = flight.arrival, link.route.workload
-    identifier = arrival.message.id if arrival.message else b""
+    identifier = _identifier(arrival)
     if flight.is_stream and flight.fault in ("moved", "drained"):
         # Nothing was to be heard yet: the client opens it again.
         return Reply(200, b"", ((b"content-type", b"text/event-stream"),))

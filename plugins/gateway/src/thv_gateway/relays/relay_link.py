@@ -7,19 +7,18 @@ import contextlib
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
 
-import msgspec
-
 from thv_core.errors import InvalidRequest
 from thv_core.model.egress import CallInFlight
 from thv_core.model.message import Message
 from thv_core.model.route import Route, RouteState
 from thv_gateway.client.connection import Broken
 from thv_gateway.client.connectors import Connectors
-from thv_gateway.client.http_client import HttpClient, Place
+from thv_gateway.client.http_client import HttpClient, Place, field_lines
 from thv_gateway.client.pool import Busy, Pool
 from thv_gateway.client.remote import Remote, explained, place_of
 from thv_gateway.messages.versions import Era
 from thv_gateway.relays.flights import Flight, Flights
+from thv_gateway.relays.heads import EVENTS_HEAD, POST_HEAD, Fields, added
 from thv_gateway.relays.probe import Interview, Unauthorized
 from thv_gateway.servers.handshake import Handshake, Refused
 from thv_gateway.servers.liveness import Heartbeat
@@ -42,7 +41,10 @@ class RelayLink:
     """The connection to one incarnation; see :class:`thv_gateway.servers.upstream.Upstream`.
 
     A server that runs somewhere else is neither watched nor ever gone: it may be out of reach for a while, and nobody
-    here could start it anew. ``passed`` are the names of header fields that are handed on beside those of MCP.
+    here could start it anew. ``passed`` are the names of header fields that are handed on beside those of MCP,
+    ``added`` the fields that each request carries, ``heads`` by method what every head of a client's request begins
+    with. ``unsupplied`` says which of them cannot be had, if one cannot: then
+    nothing is asked of the server. ``eras`` is empty as long as nobody knows.
 
     :param changed: called after each change of ``state`` or ``tools``.
     """
@@ -53,9 +55,13 @@ class RelayLink:
         self.state = RouteState.STARTING
         self.reason = ""
         self.tools: tuple[str, ...] = ()
-        self.eras = frozenset({Era.LEGACY})
-        self.passed = _PASSED | _AUTHORIZATION if route.forward_authorization else _PASSED
-        self.handshake = Handshake(result=msgspec.Raw(b"{}"))
+        self.eras: frozenset[Era] = frozenset()
+        self.added: Fields = ()
+        self.heads: dict[str, bytes] = {}
+        self.unsupplied = ""
+        own = {header.name.lower().encode() for header in route.forward_headers}
+        self.passed = (_PASSED | _AUTHORIZATION if route.forward_authorization else _PASSED) - own
+        self.handshake = Handshake()
         self.flights = Flights(route.request_timeout, loop.time)
         self.pool = Pool(Connectors(()))
         self.client = HttpClient(self.pool, Place.inside(route.target_port))
@@ -63,6 +69,9 @@ class RelayLink:
         self._changed = changed
         self._heartbeat = Heartbeat(route.workload, route.liveness, self, route.request_timeout, changed)
         self._interview = Interview(self.client, self._hear)
+        self._supplied = asyncio.Event()
+        self._supply()
+        self._unwatch = estate.values.watch(self._supply)
         self._obstacle = ""
         self._suspected = self._stale = self._relisting = False
         self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start()), loop.create_task(self._sweep())}
@@ -85,7 +94,7 @@ class RelayLink:
     async def ping(self) -> None:
         """Return as soon as the server has answered a ping, whatever it answered; see ``servers.liveness``."""
         try:
-            await self._interview.ping(self.route.incarnation)
+            await self._interview.ping(self.route.incarnation, self.eras)
         except Refused:
             return
         except ConnectionRefusedError:
@@ -97,12 +106,13 @@ class RelayLink:
         return self.flights.named()
 
     def end_streams(self) -> None:
-        """End the streams of sessions; calls go on."""
+        """End the streams of what the server says by itself; calls go on."""
         for flight in self.flights.streams():
             flight.give_up("drained", "The gateway is being restarted")
 
     def close(self, reason: str) -> None:
         """Let go of the server without disturbing it; calls in flight end with an error."""
+        self._unwatch()
         for task in self._tasks:
             task.cancel()
         self._give_up(reason)
@@ -145,7 +155,32 @@ class RelayLink:
         """Write a line to the proxy log."""
         self._estate.log.write(event, detail)
 
+    def _supply(self) -> None:
+        """Make the fields that each request carries from what is known of their values now."""
+        headers = self.route.forward_headers
+        secrets = [header.secret for header in headers if header.secret]
+        values = self._estate.values.of(secrets)
+        missing = [name for name in secrets if name not in values]
+        try:
+            self.added = () if missing else added(headers, values)
+            self.unsupplied = f"{self.route.workload} waits for the value of the secret {missing[0]}" if missing else ""
+        except InvalidRequest as error:
+            self.unsupplied = f"{self.route.workload} is not asked: {error.message}"
+        heads = {"POST": POST_HEAD, "GET": EVENTS_HEAD, "DELETE": ()}
+        self.heads = {method: field_lines((*own, *self.added)) for method, own in heads.items()}
+        self._interview = Interview(self.client, self._hear, self.added)
+        if not self.unsupplied:
+            self._supplied.set()
+
+    async def _until_supplied(self) -> None:
+        if self.unsupplied:
+            self.reason = self.unsupplied
+            self._changed()
+            await self._supplied.wait()
+            self.reason = ""
+
     async def _start(self) -> None:
+        await self._until_supplied()
         try:
             self.pool, place = await self._way()
         except (InvalidRequest, OSError) as error:
@@ -153,7 +188,7 @@ class RelayLink:
             return
         self.pool.on_loss = self.suspect
         self.client = HttpClient(self.pool, place)
-        self._interview = Interview(self.client, self._hear)
+        self._interview = Interview(self.client, self._hear, self.added)
         stored = self._estate.handshakes.of(self.route.incarnation)
         if stored is None:
             await self._meet()
@@ -212,7 +247,7 @@ class RelayLink:
         where = "" if route.target_url else f" on port {route.target_port}"
         self._obstacle = f"{route.workload} did not answer initialize{where} within {route.start_timeout:g} s"
         try:
-            return await Interview(self.client).handshake(route.incarnation)
+            return await Interview(self.client, fields=self.added).handshake(route.incarnation)
         except Unauthorized:
             if not route.forward_authorization:
                 raise
@@ -226,6 +261,7 @@ class RelayLink:
 
     def _known(self, handshake: Handshake) -> None:
         self.handshake = handshake
+        self.eras = frozenset(handshake.eras)
         self.tools = handshake.tools or ()
 
     async def _accepts(self, seconds: float) -> bool:
@@ -253,7 +289,7 @@ class RelayLink:
             self._stale = False
             with contextlib.suppress(Broken, Busy, OSError, Refused, TimeoutError):
                 async with asyncio.timeout(self.route.start_timeout):
-                    self._known(await Interview(self.client).handshake(self.route.incarnation))
+                    self._known(await Interview(self.client, fields=self.added).handshake(self.route.incarnation))
                 self._estate.handshakes.keep(self.route.incarnation, self.handshake)
                 self._changed()
             # A server may say so again and again, and each list costs everyone a little.

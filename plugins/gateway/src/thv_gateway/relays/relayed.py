@@ -9,7 +9,8 @@ from typing import Protocol
 from thv_core.model.message import Kind, Message
 from thv_gateway.client.connection import Broken, Connection
 from thv_gateway.messages.answers import INTERNAL_ERROR, failure
-from thv_gateway.messages.assembly import assemble
+from thv_gateway.messages.assembly import assemble, quoted
+from thv_gateway.messages.envelope import SUBSCRIPTION_ID
 from thv_gateway.messages.events import Event, EventReader, TooLong, written
 from thv_gateway.messages.parsing import parse_line
 from thv_gateway.relays.flights import Flight
@@ -86,9 +87,18 @@ class RelayedStream:
             while data := await self._connection.read():
                 self._came(len(data))
                 if passed := await self._passed(reader.feed(data), arrival, chain):
-                    await arrival.peer.write(passed)
+                    await self._tell(arrival, passed)
         except (Broken, TooLong) as error:
             await self._broken(arrival, error)
+
+    async def _tell(self, arrival: Arrival, piece: bytes) -> None:
+        """Write to the client; of one that is gone, what the server still says is read and dropped."""
+        try:
+            if not self._abandoned:
+                await arrival.peer.write(piece)
+        except Gone:
+            if not self._abandoned:
+                raise
 
     def _came(self, size: int) -> None:
         if self._abandoned:
@@ -138,7 +148,17 @@ class RelayedStream:
         if not flight.fault and isinstance(error, Broken):
             self._link.suspect()
         arrival.fault = flight.fault or "gone"
+        if flight.is_stream and flight.fault in ("moved", "drained"):
+            if arrival.message is not None:
+                await self._tell(arrival, as_event(_over(arrival.message.id)))
+            return
         # A client with an event id asks for the rest by itself.
         if arrival.message is not None and not self._resumable:
             text = flight.reason or f"{self._link.route.workload} {error or 'sent an event that does not end'}"
-            await arrival.peer.write(as_event(failure(arrival.message.id, INTERNAL_ERROR, text)))
+            await self._tell(arrival, as_event(failure(arrival.message.id, INTERNAL_ERROR, text)))
+
+
+def _over(identifier: bytes) -> Message:
+    """Return what ends ``subscriptions/listen`` gracefully, so that its client listens again (MCP 2026-07-28)."""
+    result = b'{"resultType":"complete","_meta":{%b:%b}}' % (quoted(SUBSCRIPTION_ID), identifier)
+    return Message(kind=Kind.RESPONSE, id=identifier, result=result)

@@ -19,8 +19,9 @@ from thv_gateway.client.pool import Busy
 from thv_gateway.messages.answers import INTERNAL_ERROR, SESSION_NOT_FOUND, refusal
 from thv_gateway.messages.assembly import quoted
 from thv_gateway.messages.parsing import text_of
-from thv_gateway.messages.versions import LEGACY_VERSIONS
+from thv_gateway.messages.versions import Era
 from thv_gateway.pipes.subscriptions import MAX_URI, Subscriptions
+from thv_gateway.relays.heads import modern_fields
 from thv_gateway.relays.probe import Interview
 from thv_gateway.relays.relay_link import RelayLink
 from thv_gateway.servers.handshake import Refused
@@ -37,7 +38,6 @@ INTRODUCTION_SECONDS = 10.0
 _MAX_RESUMABLE = 10_000
 _SESSION = b"mcp-session-id"
 _VERSION = b"mcp-protocol-version"
-_LEGACY = frozenset(version.encode() for version in LEGACY_VERSIONS)
 
 _NOWHERE = Stay("")
 _NAMELESS = msgspec.json.encode({"name": "thv", "version": "1"})
@@ -89,10 +89,28 @@ class Visits:
             status, code, text, arrival.message.id if arrival.message else b"", RETRY if status == 503 else ()
         )
 
+    def stay_of(self, arrival: Arrival) -> Stay:
+        """Return where the session of a request stays here; it has no id when that is nothing to be renewed."""
+        visitor = self._recollection.visitors.get(arrival.session) if arrival.session else None
+        if visitor is None or arrival.method == "DELETE" or _initializes(arrival) or not is_legacy(arrival):
+            return _NOWHERE
+        return visitor.stays.get(self._incarnation, _NOWHERE)
+
+    async def renew(self, arrival: Arrival, lost: Stay) -> Reply | None:
+        """Open a session in the place of one that the server has lost, once for all who ask; a reply says why not."""
+        visitor = self._recollection.visitors.get(arrival.session)
+        if visitor is not None and visitor.stays.get(self._incarnation) == lost:
+            del visitor.stays[self._incarnation]
+        return None if self.knows(arrival) else await self.introduce(arrival)
+
     def inward(self, arrival: Arrival) -> Fields:
         """Return the fields of a request that the server gets, with the session as the server knows it."""
         passed = self._link.passed
+        if arrival.era is Era.MODERN and arrival.message is not None:
+            return modern_fields(arrival, arrival.message, passed)
         fields = [field for field in arrival.headers if field[0][:4] == b"mcp-" or field[0] in passed]
+        if self._link.route.terms.stateless:
+            return [field for field in fields if field[0] != _SESSION]
         visitor = self._recollection.visitors.get(arrival.session)
         if visitor is None:
             return fields
@@ -103,6 +121,8 @@ class Visits:
 
     def outward(self, arrival: Arrival, head: Head) -> bytes:
         """Return the id of the session for the client, and take note of sessions that begin or end with this answer."""
+        if arrival.era is Era.MODERN or self._link.route.terms.stateless:
+            return b""
         given = head.fields.get(_SESSION, b"").decode("latin-1")
         if _initializes(arrival):
             return self._admitted(arrival, given).encode("latin-1") if head.status == 200 else b""
@@ -174,7 +194,8 @@ class Visits:
             return ""
         else:
             known = ANONYMOUS
-        self._recollection.admit(known, params, self._incarnation, Stay(given))
+        owner = self._sessions.owner_of(arrival.identity)
+        self._recollection.admit(known, params, self._incarnation, Stay(given), owner)
         self._remember()
         return known
 
@@ -199,7 +220,7 @@ class Visits:
 
     async def _introduced(self, identifier: str, passed: Fields) -> tuple[int, str] | None:
         name, parameters = self._link.route.workload, self._parameters(identifier)
-        interview = Interview(self._link.client, fields=tuple(passed))
+        interview = Interview(self._link.client, fields=(*self._link.added, *passed))
         try:
             async with asyncio.timeout(INTRODUCTION_SECONDS):
                 handshake = await interview.introduce(parameters)
@@ -213,8 +234,8 @@ class Visits:
         visitor = self._recollection.visitors.get(identifier)
         if visitor is not None:
             visitor.stays[self._incarnation] = stay
-        elif self._own(identifier) is not None:
-            self._recollection.admit(identifier, parameters, self._incarnation, stay)
+        elif (own := self._own(identifier)) is not None:
+            self._recollection.admit(identifier, parameters, self._incarnation, stay, own.owner)
         else:
             return 404, "The session has ended meanwhile"
         self._remember()
@@ -244,7 +265,7 @@ class Visits:
 
 def is_legacy(arrival: Arrival) -> bool:
     """Tell whether a request is of the handshake era, where there are sessions."""
-    return arrival.fields.get(_VERSION, b"2025-03-26") in _LEGACY
+    return arrival.era is Era.LEGACY
 
 
 def _initializes(arrival: Arrival) -> bool:

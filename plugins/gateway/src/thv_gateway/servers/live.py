@@ -6,17 +6,21 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from weakref import WeakSet
 
 from msgspec import structs
 
-from thv_core.errors import PortUnavailable, ThvError
+from thv_core.errors import ThvError
 from thv_core.model.egress import CallInFlight
 from thv_core.model.route import Route, RouteReport, RouteState
 from thv_core.spi.middleware import MiddlewareRecipe
 from thv_gateway.process.proxylog import ProxyLog
 from thv_gateway.servers.life import Life, front_of, refused_life, served, way_of
+from thv_gateway.servers.several import Several
 from thv_gateway.servers.upstream import Estate
+from thv_gateway.sse.door import SseDoor
 from thv_gateway.stages.chain import Chain, Step, plugin_steps
+from thv_gateway.stages.origin import Own
 from thv_gateway.web.app import Application
 from thv_gateway.web.doors import Doors, address_of
 from thv_gateway.web.reception import Reception
@@ -41,6 +45,7 @@ class LiveRoute:
     A life whose middleware cannot be built is served by nobody; when it is the current one, there is no listener.
 
     :param publish: called with each new report.
+    :param several: this process's part in a route that several processes serve.
     """
 
     def __init__(
@@ -49,7 +54,9 @@ class LiveRoute:
         estate: Estate,
         recipes: Mapping[str, MiddlewareRecipe],
         publish: Callable[[RouteReport], None],
+        several: Several | None = None,
     ) -> None:
+        self._several = several
         self._workload = route.workload
         self._estate = estate
         self._recipes = recipes
@@ -57,11 +64,13 @@ class LiveRoute:
         self._logs = {route.log: estate.log}
         self._lives: dict[str, Life] = {}
         self._reports: dict[str, RouteReport] = {}
-        self._doors = Doors(self._application, self._changed)
         self._route = route
         self._watcher: asyncio.Task[None] | None = None
         current = self._current = self._life(route)
         self._reception = Reception(self._workload, current.endpoint)
+        self._streams: WeakSet[SseDoor] = WeakSet()
+        self._doors = Doors(self._application, self._changed, several=several is not None)
+        self._inside = several.listener(route.workload, self._doors.inner.app) if several is not None else None
         current.endpoint.begin(current.endpoint.link)
         self._lives[route.incarnation] = current
         self.apply(route)
@@ -76,6 +85,15 @@ class LiveRoute:
         """How many requests are being answered."""
         return self._doors.busy
 
+    @property
+    def common(self) -> Application:
+        """What answers for it on the listener that all workloads share."""
+        return self._doors.common.app
+
+    def share(self, port: int) -> None:
+        """Take note of the port on which it is reached under its name, beside its own."""
+        self._doors.common.move(Own(port))
+
     def in_flight(self, incarnation: str) -> Sequence[CallInFlight]:
         """Return the first calls that an incarnation has not answered."""
         life = self._lives.get(incarnation)
@@ -84,6 +102,7 @@ class LiveRoute:
     def apply(self, route: Route) -> None:
         """Arrange the lives as a route wants them, in one turn of the event loop."""
         self._route = route
+        self._estate.seats.arrange(route.seats, route.terms.session_ttl)
         current = self._life(route)
         candidate = self._life(route.candidate) if route.candidate is not None else current
         wanted = {each.route.incarnation: each for each in (candidate, current)}
@@ -98,6 +117,8 @@ class LiveRoute:
         for life in left:
             life.close(f"{self._workload} was started anew")
         self._doors.arrange(current, candidate, lingering=bool(former))
+        for door in self._streams:
+            door.show()
         self._changed()
         if self._is_watched and self._watcher is None:
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
@@ -105,7 +126,11 @@ class LiveRoute:
     def drain(self) -> None:
         """Take no new connections and end the streams of sessions; calls in flight go on."""
         self._end_streams()
-        self._doors.stop_accepting()
+        for door in self._streams:
+            door.recede()
+        self._doors.drain()
+        if self._inside is not None:
+            self._inside.drain()
 
     def abandon(self, reason: str) -> None:
         """End the calls in flight with an error, and those that wait."""
@@ -119,7 +144,11 @@ class LiveRoute:
             self._watcher.cancel()
         self._end_streams()
         self.abandon(reason)
+        for door in self._streams:
+            door.close()
         self._doors.close()
+        if self._inside is not None:
+            self._inside.close()
 
     def _end_streams(self) -> None:
         for life in self._lives.values():
@@ -166,7 +195,13 @@ class LiveRoute:
         self._changed()
 
     def _application(self, chain: Chain) -> Application:
-        return Application(self._workload, chain, self._reception, self._health)
+        app = Application(self._workload, chain, self._reception, self._health)
+        door = SseDoor(app, lambda: self._route.terms)
+        door.show()
+        self._streams.add(door)
+        if self._several is not None:
+            self._several.adapt(self._workload, app)
+        return app
 
     def _changed(self) -> None:
         self._reception.stir()
@@ -186,8 +221,8 @@ class LiveRoute:
             return report
         listener = self._doors.at(address_of(life))
         if listener is not None and listener.problem:
-            code = PortUnavailable.code
-            return structs.replace(report, state=RouteState.FAILED, reason=listener.problem, error_code=code)
+            problem, code = listener.problem, listener.code
+            return structs.replace(report, state=RouteState.FAILED, reason=problem, error_code=code)
         is_bound = listener is not None and listener.bound
         return report if is_bound else structs.replace(report, state=RouteState.STARTING)
 

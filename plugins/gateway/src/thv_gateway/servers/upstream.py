@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from thv_core.model.egress import CallInFlight
 from thv_core.model.route import RouteState
 from thv_core.spi.middleware import Reply
+from thv_gateway.eras.listens import Listens
 from thv_gateway.messages.versions import Era
+from thv_gateway.pipes.seats import Seats
 from thv_gateway.process.outlets import Outlets
 from thv_gateway.process.proxylog import ProxyLog
+from thv_gateway.process.values import Values
 from thv_gateway.servers.handshake import Handshake, Handshakes
 from thv_gateway.sessions.asked import Asked
 from thv_gateway.sessions.memory import Recollection
@@ -25,7 +28,9 @@ __all__ = ["Endpoint", "Estate", "Flow", "Upstream"]
 class Estate:
     """What a workload keeps across the incarnations of its server; ``prefix`` begins every id of this process.
 
-    ``remember`` is called after each change of ``recollection``.
+    ``remember`` is called after each change of ``recollection``. ``listens`` are the streams of those who listen for
+    changes without a session. ``values`` are those of the secrets that routes name. ``seats`` are processes that are
+    each there for one session.
     """
 
     sessions: Sessions
@@ -36,6 +41,9 @@ class Estate:
     recollection: Recollection
     remember: Callable[[], None]
     asked: Asked
+    listens: Listens = field(default_factory=Listens)
+    values: Values = field(default_factory=Values)
+    seats: Seats = field(default_factory=Seats)
 
 
 class Upstream(Protocol):

@@ -18,16 +18,27 @@ import msgspec
 
 from thv_gateway.servers.handshake import UNREADABLE, write_private
 
-__all__ = ["ANONYMOUS", "MAX_PARAMS", "MAX_VISITORS", "SESSIONS_FILE", "Memory", "Recollection", "Stay", "Visitor"]
+__all__ = [
+    "ANONYMOUS",
+    "MAX_PARAMS",
+    "MAX_VISITORS",
+    "SESSIONS_FILE",
+    "VERBOSITY",
+    "Memory",
+    "Recollection",
+    "Stay",
+    "Visitor",
+]
 
 SESSIONS_FILE = "sessions.json"
 
 ANONYMOUS = ""
 """The id under which the clients of a server without sessions are remembered, as one."""
 
-MAX_VISITORS = 2000
-MAX_PARAMS = 16 * 1024
+MAX_VISITORS = 10_000
+MAX_PARAMS = 8 * 1024
 MAX_ENDED = 10_000
+MAX_USED = 10_000
 MAX_LEVELS = 1000
 MAX_ABSENT = 64
 """So many workloads are remembered that have no route now: what is stopped may be started again."""
@@ -37,7 +48,7 @@ _SHARE = 20
 """Writing that takes longer than that takes at most one part in so many of the time of this process."""
 
 _KEPT = ("protocolVersion", "capabilities", "clientInfo")
-_VERBOSITY = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+VERBOSITY = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 _logger = logging.getLogger("thv.gateway")
 
@@ -53,24 +64,33 @@ class Stay(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Visitor(msgspec.Struct, kw_only=True):
-    """A client's session: raw parameters of its ``initialize``, and by incarnation where it stays."""
+    """A client's session: raw parameters of its ``initialize``, and by incarnation where it stays.
+
+    ``owner`` is a digest of the principal that opened it; ``used`` is when it was last, in seconds since the epoch.
+    """
 
     params: dict[str, msgspec.Raw]
     stays: dict[str, Stay] = msgspec.field(default_factory=dict[str, Stay])
+    owner: str = ""
+    used: float = 0.0
 
 
 class Recollection(msgspec.Struct, kw_only=True):
     """What is remembered of the sessions of one workload, by the ids that the clients know.
 
-    ``subscriptions`` are URIs, ``levels`` those of ``logging/setLevel``, ``ended`` the ends of ids of our own.
+    ``subscriptions`` are URIs, ``levels`` those of ``logging/setLevel``, ``ended`` the ends of ids of our own, and
+    ``used`` when such were last in use, as far as it was noted.
     """
 
     visitors: dict[str, Visitor] = msgspec.field(default_factory=dict[str, Visitor])
     subscriptions: dict[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
     levels: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     ended: dict[str, bool] = msgspec.field(default_factory=dict[str, bool])
+    used: dict[str, int] = msgspec.field(default_factory=dict[str, int])
 
-    def admit(self, identifier: str, params: Mapping[str, bytes], incarnation: str, stay: Stay) -> None:
+    def admit(
+        self, identifier: str, params: Mapping[str, bytes], incarnation: str, stay: Stay, owner: str = ""
+    ) -> None:
         """Remember how a client introduced itself, in so far as it did at no great length; the one idle longest goes.
 
         Its id is remembered in any case: another life may give the same one to another client.
@@ -78,7 +98,7 @@ class Recollection(msgspec.Struct, kw_only=True):
         self.visitors.pop(identifier, None)
         while len(self.visitors) >= MAX_VISITORS:
             self.forget(next(iter(self.visitors)))
-        self.visitors[identifier] = Visitor(params=_kept(params), stays={incarnation: stay})
+        self.visitors[identifier] = Visitor(params=_kept(params), stays={incarnation: stay}, owner=owner)
 
     def touch(self, identifier: str) -> None:
         """Note that a session is in use, which makes it the last one to be forgotten."""
@@ -94,6 +114,7 @@ class Recollection(msgspec.Struct, kw_only=True):
     def end(self, identifier: str) -> None:
         """Forget a session, and remember that its id is refused from now on."""
         self.forget(identifier)
+        self.used.pop(_end(identifier), None)
         while len(self.ended) >= MAX_ENDED:
             del self.ended[next(iter(self.ended))]
         self.ended[_end(identifier)] = True
@@ -102,9 +123,20 @@ class Recollection(msgspec.Struct, kw_only=True):
         """Tell whether a session of the gateway's own has ended."""
         return _end(identifier) in self.ended
 
+    def use(self, identifier: str, when: float) -> None:
+        """Note when a session of the gateway's own was in use."""
+        self.used.pop(_end(identifier), None)
+        while len(self.used) >= MAX_USED:
+            del self.used[next(iter(self.used))]
+        self.used[_end(identifier)] = int(when)
+
+    def last_use(self, identifier: str) -> int:
+        """Return when that was, as far as it was noted; 0 when it was not."""
+        return self.used.get(_end(identifier), 0)
+
     def want_level(self, identifier: str, level: str) -> None:
         """Remember from which level on a session wants to be told what the server logs, if it is one of MCP."""
-        if level not in _VERBOSITY:
+        if level not in VERBOSITY:
             return
         self.levels.pop(identifier, None)
         while len(self.levels) >= MAX_LEVELS:
@@ -114,9 +146,9 @@ class Recollection(msgspec.Struct, kw_only=True):
     def most_verbose(self, asked: str = "", besides: str | None = None) -> str:
         """Return the level that serves every session but one, and what that one asks for; empty for no level."""
         others = {level for each, level in self.levels.items() if each != besides}
-        if asked and asked not in _VERBOSITY:
+        if asked and asked not in VERBOSITY:
             return ""
-        return next((level for level in _VERBOSITY if level in others or level == asked), "")
+        return next((level for level in VERBOSITY if level in others or level == asked), "")
 
     def retain(self, incarnations: Iterable[str]) -> bool:
         """Forget where sessions stay at any other incarnation; tell whether there was anything to forget."""
@@ -133,14 +165,16 @@ class Memory:
 
     It is written at each change as long as that is quick, and soon after it otherwise.
 
-    :param path: of the file; one that cannot be read is as good as none.
+    :param path: of the file; one that cannot be read is as good as none. Without a path nothing is read or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self._known: dict[str, Recollection] = {}
         self._cost = 0.0
         self._due: asyncio.TimerHandle | None = None
+        if path is None:
+            return
         with contextlib.suppress(OSError, *UNREADABLE):
             self._known = msgspec.json.decode(path.read_bytes(), type=dict[str, Recollection])
 
@@ -174,6 +208,8 @@ class Memory:
 
     def _write(self) -> None:
         began = time.monotonic()
+        if self._path is None:
+            return
         try:
             write_private(self._path, msgspec.json.encode(self._known))
         except OSError as error:

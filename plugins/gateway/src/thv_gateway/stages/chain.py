@@ -28,8 +28,10 @@ class Arrival(Exchange):
     """An exchange with what only built-in stages use.
 
     ``peer`` is the client's end of it. ``fields`` holds the last value of each header. ``live`` is the session behind
-    ``session``, ``era`` the one that the client speaks in this request. ``reached`` counts the stages that were
-    entered; ``fault`` is a word when the gateway itself ended the exchange with an error.
+    ``session``, ``era`` the one that the client speaks in this request. ``query`` is what follows the path, as it was
+    written; ``prefix`` what precedes it on the shared listener (``/NAME``); ``secure`` tells that it came over TLS.
+    ``reached`` counts the stages that were entered; ``fault`` is a word when the gateway itself ended the exchange with
+    an error. ``parsed`` is the message as it came: whether ``message`` is another one tells that a stage changed it.
     """
 
     peer: Peer = NOBODY
@@ -38,6 +40,10 @@ class Arrival(Exchange):
     live: Session | None = None
     reached: int = 0
     fault: str = ""
+    parsed: Message | None = None
+    query: bytes = b""
+    prefix: str = ""
+    secure: bool = False
 
 
 class Step(Protocol):
@@ -59,11 +65,15 @@ class Step(Protocol):
 
 
 class BuiltIn:
-    """The empty methods of a built-in stage."""
+    """The empty methods of a built-in stage; one that never waits has :meth:`at_once` for its :meth:`on_request`."""
 
-    async def on_request(self, exchange: Arrival, /) -> Reply | None:
+    def at_once(self, exchange: Arrival, /) -> Reply | None:
         """Let every request pass."""
         return None
+
+    async def on_request(self, exchange: Arrival, /) -> Reply | None:
+        """Do as :meth:`at_once`."""
+        return self.at_once(exchange)
 
     async def on_message(self, exchange: Arrival, message: Message, /) -> Message:
         """Return the message unchanged."""
@@ -76,6 +86,8 @@ class BuiltIn:
 class Chain:
     """The stages of one route, sorted once; those that do not override a method cost nothing for it.
 
+    ``is_watched`` tells whether a stage takes note of the end, ``alters`` whether one looks at what goes to the client.
+
     :param complain: called with the name of a stage and of the exception that it raised.
     """
 
@@ -83,16 +95,18 @@ class Chain:
         self.steps = tuple(sorted(steps, key=lambda step: step.stage))
         self._complain = complain
         numbered = tuple(enumerate(self.steps, start=1))
-        self._inward = tuple(pair for pair in numbered if _overrides(pair[1], "on_request"))
+        self._inward = tuple((number, step, _at_once(step)) for number, step in numbered if _enters(step))
         self._outward = tuple(step for step in reversed(self.steps) if _overrides(step, "on_message"))
         self._ends = tuple(pair for pair in reversed(numbered) if _overrides(pair[1], "on_end"))
+        self.is_watched = bool(self._ends)
+        self.alters = bool(self._outward)
 
     async def enter(self, arrival: Arrival) -> Reply | None:
         """Walk the stages forward; a reply, or an exception, ends the exchange."""
-        for number, step in self._inward:
+        for number, step, at_once in self._inward:
             arrival.reached = number
             try:
-                reply = await step.on_request(arrival)
+                reply = at_once(arrival) if at_once is not None else await step.on_request(arrival)
             except Exception as error:
                 return self._failed(step, error, arrival)
             if reply is not None:
@@ -161,7 +175,16 @@ def _built(config: MiddlewareConfig, recipe: MiddlewareRecipe) -> Step:
     return step
 
 
+def _at_once(step: Step) -> Callable[[Arrival], Reply | None] | None:
+    """Return the way through a built-in stage that never waits, without a coroutine."""
+    return step.at_once if isinstance(step, BuiltIn) and _overrides(step, "at_once") else None
+
+
+def _enters(step: Step) -> bool:
+    return _overrides(step, "on_request") or _at_once(step) is not None
+
+
 def _overrides(step: Step, name: str) -> bool:
     method = getattr(step, name)
     function = method.__func__ if isinstance(method, types.MethodType) else method
-    return function not in (getattr(Middleware, name), getattr(BuiltIn, name))
+    return function not in (getattr(Middleware, name, None), getattr(BuiltIn, name))

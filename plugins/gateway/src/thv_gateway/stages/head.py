@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import lru_cache
 
 from thv_core.spi.middleware import Reply, Stage
 from thv_gateway.messages.answers import INVALID_REQUEST, LEGACY_ERROR, refusal
 from thv_gateway.stages.chain import Arrival, BuiltIn
+from thv_gateway.web.peer import Gone
 
 __all__ = ["MAX_BODY", "BodyLimitStage", "HeadStage"]
 
 MAX_BODY = 8 * 1024 * 1024
-BODY_SECONDS = 30.0
-_METHODS = frozenset({"POST", "GET", "DELETE"})
-_ALLOW = ((b"allow", b"POST, GET, DELETE"),)
+_METHODS = ("POST", "GET", "DELETE")
+_ONLY_POST = ("POST",)
 _CLOSE = ((b"connection", b"close"),)
 _JSON = frozenset({b"application/json", b"application/*", b"*/*"})
 _EVENTS = frozenset({b"text/event-stream", b"text/*", b"*/*"})
 
 
 class HeadStage(BuiltIn):
-    """Refuse methods, media types and ``Accept`` headers that the transport does not know."""
+    """Refuse methods, media types and ``Accept`` headers that the transport does not know.
+
+    :param stateless: whether there are neither streams of sessions nor ends of them.
+    """
 
     stage = Stage.ORIGIN
 
-    async def on_request(self, exchange: Arrival, /) -> Reply | None:
+    def __init__(self, *, stateless: bool = False) -> None:
+        self._methods = _ONLY_POST if stateless else _METHODS
+        allow = ((b"allow", ", ".join(self._methods).encode()),)
+        self._not_allowed = refusal(405, LEGACY_ERROR, "Method not allowed", headers=allow)
+
+    def at_once(self, exchange: Arrival, /) -> Reply | None:
         """Answer 405, 406 or 415."""
-        if exchange.method not in _METHODS:
-            return refusal(405, LEGACY_ERROR, "Method not allowed", headers=_ALLOW)
+        if exchange.method not in self._methods:
+            return self._not_allowed
         json, events = _accepted(exchange.fields.get(b"accept", b"*/*"))
         if exchange.method == "POST":
             if not (json and events):
@@ -42,7 +49,7 @@ class HeadStage(BuiltIn):
 
 
 class BodyLimitStage(BuiltIn):
-    """Read the body of a POST, at most :data:`MAX_BODY` bytes within :data:`BODY_SECONDS`."""
+    """Read the body of a POST, at most :data:`MAX_BODY` bytes."""
 
     stage = Stage.BODY_LIMIT
 
@@ -52,21 +59,19 @@ class BodyLimitStage(BuiltIn):
             return None
         announced = exchange.fields.get(b"content-length", b"0")
         if not announced.isdigit() or int(announced[:20]) > MAX_BODY:
-            return _too_large()
+            return _TOO_LARGE
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await exchange.peer.body(MAX_BODY)
-        except TimeoutError:
-            return refusal(408, LEGACY_ERROR, "The body did not arrive in time", headers=_CLOSE)
+            body = await exchange.peer.body(MAX_BODY)
+        except Gone:
+            return refusal(408, LEGACY_ERROR, "The body did not arrive", headers=_CLOSE)
         if body is None:
-            return _too_large()
+            return _TOO_LARGE
         exchange.body = body
         return None
 
 
-def _too_large() -> Reply:
-    # The connection stays open: what still comes is discarded, and the client reads this answer instead of a reset.
-    return refusal(413, INVALID_REQUEST, f"The body is larger than {MAX_BODY} bytes")
+# The connection stays open: what still comes is discarded, and the client reads this answer instead of a reset.
+_TOO_LARGE = refusal(413, INVALID_REQUEST, f"The body is larger than {MAX_BODY} bytes")
 
 
 @lru_cache(maxsize=64)

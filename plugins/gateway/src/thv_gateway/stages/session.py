@@ -6,16 +6,19 @@ import re
 
 from thv_core.model.message import Kind
 from thv_core.spi.middleware import Reply, Stage
-from thv_gateway.messages.answers import LEGACY_ERROR, SESSION_NOT_FOUND, refusal
-from thv_gateway.messages.versions import LEGACY_VERSIONS
+from thv_gateway.messages.answers import INTERNAL_ERROR, LEGACY_ERROR, SESSION_NOT_FOUND, refusal
+from thv_gateway.messages.versions import LEGACY_VERSIONS, Era
 from thv_gateway.sessions.sessions import Sessions
 from thv_gateway.stages.chain import Arrival, BuiltIn
 
 __all__ = ["ServerSessionStage", "SessionStage"]
 
 _LONGEST_SESSION = 4096
+_OF_SSE = frozenset({"/sse", "/messages"})
 _VISIBLE = re.compile(rb"[\x21-\x7e]*")
 _VERSIONS = frozenset(version.encode() for version in LEGACY_VERSIONS)
+_CODES = {400: LEGACY_ERROR, 404: SESSION_NOT_FOUND, 503: INTERNAL_ERROR}
+_RETRY = ((b"retry-after", b"1"),)
 
 
 class SessionStage(BuiltIn):
@@ -26,25 +29,30 @@ class SessionStage(BuiltIn):
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def on_request(self, exchange: Arrival, /) -> Reply | None:
-        """Answer 400 to an unknown version or a missing session, 404 to an unknown one.
+    def at_once(self, exchange: Arrival, /) -> Reply | None:
+        """Answer 400 to an unknown version or a missing session, 404 to an unknown one or somebody else's.
 
         Both 400s are what makes a client of the stateless era fall back to ``initialize``.
         """
         message = exchange.message
-        identifier = message.id if message and message.kind is Kind.REQUEST else b""
-        if message is not None and message.method == "initialize":
+        if exchange.era is Era.MODERN or (message is not None and message.method == "initialize"):
             return None
         version = exchange.fields.get(b"mcp-protocol-version")
         if version is not None and version not in _VERSIONS:
             known = ", ".join(LEGACY_VERSIONS)
-            return refusal(400, LEGACY_ERROR, f"Unsupported protocol version (supported: {known})", identifier)
+            return _refused(exchange, 400, f"Unsupported protocol version (supported: {known})")
         given = exchange.fields.get(b"mcp-session-id")
         session = self._sessions.anonymous() if given is None else self._sessions.find(given.decode("latin-1"))
+        if session is None and given is None and exchange.path in _OF_SSE:
+            # Its session is behind it, once it has been initialised.
+            return None
         if session is None and given is None:
-            return refusal(400, LEGACY_ERROR, "Mcp-Session-Id is required", identifier)
-        if session is None:
-            return refusal(404, SESSION_NOT_FOUND, "Session not found", identifier)
+            return _refused(exchange, 400, "Mcp-Session-Id is required")
+        if session is None and self._sessions.full:
+            exchange.fault = "busy"
+            return _refused(exchange, 503, "Too many sessions")
+        if session is None or (session.id and session.owner != self._sessions.owner_of(exchange.identity)):
+            return _refused(exchange, 404, "Session not found")
         exchange.live = session
         exchange.session = session.id
         return None
@@ -55,10 +63,23 @@ class ServerSessionStage(BuiltIn):
 
     stage = Stage.PARSE
 
-    async def on_request(self, exchange: Arrival, /) -> Reply | None:
-        """Answer 400 to an id that is no visible ASCII."""
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def at_once(self, exchange: Arrival, /) -> Reply | None:
+        """Answer 400 to an id that is no visible ASCII, 404 to one that was idle for too long or is somebody else's."""
+        if exchange.era is Era.MODERN:
+            return None
         given = exchange.fields.get(b"mcp-session-id", b"")
         if len(given) > _LONGEST_SESSION or not _VISIBLE.fullmatch(given):
-            return refusal(400, LEGACY_ERROR, "Mcp-Session-Id is not visible ASCII")
+            return _refused(exchange, 400, "Mcp-Session-Id is not visible ASCII")
         exchange.session = given.decode("ascii")
+        if given and not self._sessions.visit(exchange.session, self._sessions.owner_of(exchange.identity)):
+            return _refused(exchange, 404, "Session not found")
         return None
+
+
+def _refused(exchange: Arrival, status: int, text: str) -> Reply:
+    message = exchange.message
+    identifier = message.id if message is not None and message.kind is Kind.REQUEST else b""
+    return refusal(status, _CODES[status], text, identifier, _RETRY if status == 503 else ())

@@ -1,28 +1,34 @@
-"""The ASGI entry of one listener: ``/mcp``, ``/health``, and 404 for everything else."""
+"""What one workload answers: ``/mcp`` and its other faces, ``/health``, and a reason for everything else."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from thv_core.spi.middleware import Outcome, Reply
 from thv_gateway.messages.answers import INTERNAL_ERROR, document, refusal
-from thv_gateway.servers.upstream import Flow
+from thv_gateway.servers.upstream import Endpoint, Flow
 from thv_gateway.stages.chain import Arrival, Chain
-from thv_gateway.web.asgi import AsgiPeer, Receive, Send
 from thv_gateway.web.reception import Reception
+from thv_gateway.web.request import Request
 
-__all__ = ["Application"]
+__all__ = ["Answer", "Application", "Face"]
 
 _ALLOW_GET = ((b"allow", b"GET"),)
+_METRICS = "No metrics are served here."
+
+Face = Callable[[Arrival], Awaitable[None]]
+"""Answers what comes to one path, on ``arrival.peer``."""
+
+Answer = Callable[[Arrival, Chain], Awaitable[Reply | Flow]]
+"""Says what to answer to a request that passed every stage."""
 
 
 class Application:
     """Serves one workload on one address.
 
     ``busy`` counts the POSTs that are being answered, for a drain to wait on. ``chain`` may be exchanged at any time:
-    a request ends in the one that it entered.
+    a request ends in the one that it entered. ``faces`` are what is served beside ``/mcp``, by path.
 
     :param health: returns the document of ``/health`` and whether the server is available.
     """
@@ -36,41 +42,61 @@ class Application:
     ) -> None:
         self.busy = 0
         self.chain = chain
+        self.faces: dict[str, Face] = {"/mcp": self.exchange}
         self._reception = reception
         self._workload = workload
         self._health = health
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer one HTTP request; see the ASGI specification, HTTP connection scope."""
-        peer = AsgiPeer(receive, send)
-        if scope["path"] != "/mcp":
-            peer.reply(self._elsewhere(scope))
-            await peer.settle()
-            return
-        arrival = _arrival(self._workload, scope, peer)
+    @property
+    def current(self) -> Endpoint:
+        """What answers for the life of the server that is served now."""
+        return self._reception.current
+
+    def __call__(self, request: Request) -> Awaitable[None]:
+        """Answer a request that came to this workload's own address."""
+        return self.serve(request, request.target.path, "")
+
+    def serve(self, request: Request, path: str, prefix: str) -> Awaitable[None]:
+        """Answer one HTTP request; ``prefix`` preceded its path."""
+        face = self.faces.get(path)
+        if face is None:
+            return self._decline(request, path)
+        arrival = Arrival(
+            workload=self._workload,
+            method=request.method,
+            path=path,
+            headers=request.headers,
+            client=request.client,
+            peer=request,
+            fields=request.fields,
+            query=request.target.query,
+            prefix=prefix,
+            secure=request.secure,
+        )
+        return face(arrival)
+
+    async def exchange(self, arrival: Arrival, answer: Answer | None = None) -> None:
+        """Take a request through the whole chain and let it be answered on its peer, by the server or by ``answer``."""
         counted = arrival.method == "POST"
         self.busy += counted
-        try:
-            await self._exchange(arrival)
-            await peer.settle()
-        finally:
-            self.busy -= counted
-
-    async def _exchange(self, arrival: Arrival) -> None:
         chain = self.chain
         started = time.monotonic()
         status = 500
         try:
-            answer = await chain.enter(arrival) or await self._answer(arrival, chain)
-            status = answer.status if isinstance(answer, Reply) else 200
-            if isinstance(answer, Reply):
-                arrival.peer.reply(answer)
+            answered = await chain.enter(arrival) or await (answer or self.answer)(arrival, chain)
+            if isinstance(answered, Reply):
+                status = answered.status
+                arrival.peer.reply(answered)
             else:
-                await answer.flow(arrival, chain)
+                status = 200
+                await answered.flow(arrival, chain)
         finally:
-            await chain.leave(arrival, Outcome(status, time.monotonic() - started, arrival.fault))
+            self.busy -= counted
+            if chain.is_watched:
+                await chain.leave(arrival, Outcome(status, time.monotonic() - started, arrival.fault))
 
-    async def _answer(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
+    async def answer(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
+        """Let the server answer, as soon as there is one."""
         reception = self._reception
         endpoint = reception.current
         try:
@@ -84,23 +110,14 @@ class Application:
             arrival.fault = "internal"
             return refusal(500, INTERNAL_ERROR, "Internal error", arrival.message.id if arrival.message else b"")
 
-    def _elsewhere(self, scope: MutableMapping[str, Any]) -> Reply:
-        if scope["path"] != "/health":
+    async def _decline(self, request: Request, path: str) -> None:
+        request.reply(self._elsewhere(request.method, path))
+
+    def _elsewhere(self, method: str, path: str) -> Reply:
+        if path == "/metrics":
+            return document(404, {"error": "not_found", "message": _METRICS})
+        if path != "/health":
             return document(404, {"error": "not_found"})
-        if scope["method"] != "GET":
+        if method not in ("GET", "HEAD"):
             return document(405, {"error": "method_not_allowed"}, _ALLOW_GET)
         return document(*self._health())
-
-
-def _arrival(workload: str, scope: MutableMapping[str, Any], peer: AsgiPeer) -> Arrival:
-    headers = tuple(scope["headers"])
-    client = scope.get("client")
-    return Arrival(
-        workload=workload,
-        method=scope["method"],
-        path=scope["path"],
-        headers=headers,
-        client=client[0] if client else "",
-        peer=peer,
-        fields=dict(headers),
-    )

@@ -1,4 +1,4 @@
-"""The addresses of one workload: each a listener with the stages that guard it."""
+"""The addresses of one workload: each a way in with the stages that guard it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from thv_core.spi.middleware import Reply, Stage
 from thv_gateway.messages.answers import INTERNAL_ERROR, refusal
 from thv_gateway.servers.life import Life
 from thv_gateway.stages.chain import Arrival, BuiltIn, Chain
+from thv_gateway.stages.origin import OriginStage, Own
 from thv_gateway.web.app import Application
-from thv_gateway.web.listeners import Listener
+from thv_gateway.web.listeners import Address, Listener
 from thv_gateway.web.reception import RETRY
 
-__all__ = ["Address", "Door", "Doors", "address_of"]
-
-Address = tuple[str, int]
+__all__ = ["Door", "Doors", "Entry", "address_of"]
 
 
 class _NotYet(BuiltIn):
@@ -27,14 +26,23 @@ class _NotYet(BuiltIn):
         return refusal(503, INTERNAL_ERROR, f"{exchange.workload} is not served here yet", headers=RETRY)
 
 
-class Door:
-    """One listener; nobody comes in before :meth:`serve`."""
+class Entry:
+    """One way in; nobody comes in before :meth:`serve`.
 
-    def __init__(self, address: Address, app: Application, changed: Callable[[], None], *, shared: bool) -> None:
+    :param own: how this workload is named there.
+    """
+
+    def __init__(self, app: Application, own: Own) -> None:
         self.app = app
         self.life: Life | None = None
-        self.listener = Listener(address, app, changed, shared=shared)
-        self._port = address[1]
+        self._own = own
+
+    def move(self, own: Own) -> None:
+        """Take note of another name."""
+        if own != self._own:
+            self._own = own
+            if self.life is not None:
+                self._guard(self.life)
 
     def shut(self) -> None:
         """Let nobody in any more."""
@@ -45,26 +53,47 @@ class Door:
         """Guard it with the stages of a life from now on; requests that came in before end in those they entered."""
         if self.life is not life:
             self.life = life
-            self.app.chain = life.chain(self._port)
+            self._guard(life)
+
+    def _guard(self, life: Life) -> None:
+        route = life.route
+        self.app.chain = life.chain(OriginStage(self._own, route.allow_host, route.terms.origins))
+
+
+class Door(Entry):
+    """One way in with a listener of its own."""
+
+    def __init__(self, address: Address, app: Application, changed: Callable[[], None], *, shared: bool) -> None:
+        super().__init__(app, Own(address.port, secure=bool(address.certificate), is_local=bool(address.socket)))
+        self.listener = Listener(address, app, changed, shared=shared)
 
 
 class Doors:
     """Every listener of one workload.
 
+    ``common`` is the way in through the listener that all workloads share, ``inner`` that of other processes of this
+    gateway.
+
     :param made: returns an application with a chain.
     :param changed: called when a listener is bound, or cannot be.
+    :param several: whether other processes listen on the same ports.
     """
 
-    def __init__(self, made: Callable[[Chain], Application], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, made: Callable[[Chain], Application], changed: Callable[[], None], *, several: bool = False
+    ) -> None:
         self._made = made
         self._changed = changed
+        self._several = several
+        self.inner = Entry(made(_nobody()), Own(0, is_local=True))
+        self.common = Entry(made(_nobody()), Own(0))
         self._open: dict[Address, Door] = {}
         self._left: list[Door] = []
 
     @property
     def busy(self) -> int:
         """How many requests are being answered."""
-        return sum(door.app.busy for door in (*self._open.values(), *self._left))
+        return sum(door.app.busy for door in (self.common, self.inner, *self._open.values(), *self._left))
 
     def at(self, address: Address) -> Listener | None:
         """Return the listener on an address."""
@@ -77,9 +106,11 @@ class Doors:
         :param lingering: whether addresses of former lives are served as long as calls are in flight to those.
         """
         wanted = {address_of(life) for life in (current, candidate) if life.refusal is None}
+        places = {address.place for address in wanted}
         for address in self._open.keys() - wanted:
             door = self._open[address]
-            if lingering and door.life is not None and current.refusal is None:
+            stays = lingering and address.place not in places
+            if stays and door.life is not None and current.refusal is None:
                 door.serve(current)
             else:
                 self._left.append(self._open.pop(address))
@@ -89,15 +120,17 @@ class Doors:
         self._share()
         if current.refusal is None:
             self._open[address_of(current)].serve(current)
+            self.common.serve(current)
+            self.inner.serve(current)
         else:
-            for door in self._open.values():
-                door.shut()
+            for entry in (self.common, self.inner, *self._open.values()):
+                entry.shut()
         self._left = [door for door in self._left if door.listener.is_used]
 
-    def stop_accepting(self) -> None:
-        """Take no new connections."""
-        for door in self._open.values():
-            door.listener.stop_accepting()
+    def drain(self) -> None:
+        """Take no new connections, and refuse what comes on the open ones."""
+        for door in (*self._open.values(), *self._left):
+            door.listener.drain()
 
     def close(self) -> None:
         """Close everything at once."""
@@ -107,15 +140,15 @@ class Doors:
         self._left.clear()
 
     def _door(self, address: Address) -> Door:
-        shared = any(port == address[1] for _, port in self._open)
-        self._share(address[1])
+        shared = self._several or any(each.port == address.port for each in self._open)
+        self._share(address.port)
         return Door(address, self._made(_nobody()), self._changed, shared=shared)
 
     def _share(self, *more: int) -> None:
         """Let the same port be bound on another host beside what is bound, while that is wanted and no longer."""
-        ports = [*more, *(port for _, port in self._open)]
-        for (_, port), door in self._open.items():
-            door.listener.share(wanted=ports.count(port) > 1)
+        ports = [*more, *(address.port for address in self._open)]
+        for address, door in self._open.items():
+            door.listener.share(wanted=self._several or ports.count(address.port) > 1)
 
 
 def _nobody() -> Chain:
@@ -124,4 +157,7 @@ def _nobody() -> Chain:
 
 def address_of(life: Life) -> Address:
     """Return where a life is served."""
-    return life.route.host, life.route.port
+    route, terms = life.route, life.route.terms
+    if terms.socket:
+        return Address(socket=terms.socket)
+    return Address(route.host, route.port, "", terms.tls_certificate, terms.tls_key)

@@ -1,4 +1,4 @@
-"""Listeners: one per route, on uvicorn's httptools protocol, with bounds that uvicorn lacks."""
+"""Listeners: one per address, retried for as long as it cannot be had."""
 
 from __future__ import annotations
 
@@ -6,105 +6,81 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISSOCK
 
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
+from thv_core.errors import PortUnavailable, SettingsError
+from thv_gateway.process.channel import bind_private
+from thv_gateway.web.certificates import Certificate
+from thv_gateway.web.limits import LIMITS, Limits
+from thv_gateway.web.lobby import Lobby, Site
+from thv_gateway.web.protocol import Connection
 
-__all__ = ["MAX_HEAD", "Listener"]
-
-MAX_HEAD = 64 * 1024
-MAX_CONNECTIONS = 2048
-HEAD_SECONDS = 30.0
-KEEPALIVE_SECONDS = 75
+__all__ = ["Address", "Listener"]
 
 _BACKLOG = 1024
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_LONGEST_PERIOD = 5.0
+_HANDSHAKE_SECONDS = 10.0
+_VANISHED_MILLISECONDS = 90_000
+"""So long what was sent to a client may stay unacknowledged: it was switched off, or its network is gone."""
 
 
-class _BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a bound on the size of a request head, and on the time it may take."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where is listened: on ``host`` and ``port``, or on a Unix socket; with a certificate it is TLS."""
 
-    head_since: float | None
-    body_since: float | None = None
-    _head_size = 0
+    host: str = ""
+    port: int = 0
+    socket: str = ""
+    certificate: str = ""
+    key: str = ""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it too
-        self.head_since = self.loop.time()
-        super().connection_made(transport)
-
-    def on_message_begin(self) -> None:
-        self.head_since = self.loop.time()
-        self._head_size = 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self.head_since = None
-        self.body_since = self.loop.time()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self.body_since = None
-        super().on_message_complete()
-
-    def drop_if_slow(self, now: float) -> None:
-        """Drop a client that takes too long over a head, or over a body that was answered already."""
-        since = self.head_since
-        if since is None and self.body_since is not None and self.cycle.response_complete:
-            since = self.body_since
-        if since is not None and now - since > HEAD_SECONDS:
-            self.transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self.head_since is not None:
-            if self._head_size > MAX_HEAD:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
-                return
-            self._head_size += len(data)
-        super().data_received(data)
+    @property
+    def place(self) -> object:
+        """What no two listeners can have at once."""
+        return self.socket or (self.host, self.port)
 
 
 class Listener:
-    """Listens on one address for as long as the route exists, retrying while the port is taken.
+    """Listens on one address for as long as it is wanted.
 
-    :param address: host and port.
+    ``problem`` says why it does not, and ``code`` is that of the error.
+
+    :param site: answers the requests.
     :param changed: called when ``bound`` or ``problem`` changes.
-    :param shared: whether another listener of ours has the same port on another host; see :meth:`share`.
+    :param shared: whether another listener of ours has the same port; see :meth:`share`.
     """
 
     def __init__(
-        self, address: tuple[str, int], app: Callable[..., Any], changed: Callable[[], None], *, shared: bool = False
+        self,
+        address: Address,
+        site: Site,
+        changed: Callable[[], None],
+        *,
+        shared: bool = False,
+        limits: Limits = LIMITS,
     ) -> None:
         self.bound = False
         self.problem = ""
+        self.code = ""
         self._address = address
         self._shared = shared
         self._changed = changed
-        self._config = Config(
-            app,
-            interface="asgi3",
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_keep_alive=KEEPALIVE_SECONDS,
-        )
-        self._config.load()
-        self._state = ServerState()
+        self._lobby = Lobby(site, limits, secure=bool(address.certificate))
+        self._certificate = Certificate(address.certificate, address.key) if address.certificate else None
         self._server: asyncio.Server | None = None
+        self._mark: tuple[int, int] | None = None
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
     @property
     def is_used(self) -> bool:
         """Whether a connection is open."""
-        return bool(self._state.connections)
+        return len(self._lobby) > 0
 
     def share(self, *, wanted: bool) -> None:
         """Let another listener of this user be bound to the same port on another host, or no more.
@@ -112,65 +88,142 @@ class Listener:
         A host may include another one (0.0.0.0), and both have to be there while one takes the place of the other.
         """
         self._shared = wanted
-        for bound in self._server.sockets if self._server is not None else ():
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(wanted))
+        if not self._address.socket:
+            for bound in self._server.sockets if self._server is not None else ():
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(wanted))
+
+    def drain(self) -> None:
+        """Take no new connections, and refuse what comes on the open ones; calls in flight go on."""
+        self._lobby.is_draining = True
+        self._unbind()
 
     def stop_accepting(self) -> None:
         """Take no new connections; every open one is closed after the response that it is sending."""
-        self._task.cancel()
-        if self._server is not None:
-            self._server.close()
-        for connection in self._connections():
-            connection.shutdown()
+        self._unbind()
+        self._lobby.dismiss()
 
     def close(self) -> None:
         """Stop at once; open connections are closed."""
-        self.stop_accepting()
-        for connection in self._connections():
-            connection.transport.close()
+        self._task.cancel()
+        self._unbind()
+        self._lobby.close()
+
+    def _unbind(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._remove_socket()
+        elif not self.bound:
+            self._task.cancel()
+
+    def _remove_socket(self) -> None:
+        """Remove the file of a Unix socket, unless another one has its place."""
+        path = Path(self._address.socket)
+        if self._mark is not None and _mark_of(path) == self._mark:
+            path.unlink(missing_ok=True)
 
     async def _serve(self) -> None:
         await self._bind()
+        limits = self._lobby.limits
+        period = min(_LONGEST_PERIOD, limits.head_seconds / 4, limits.body_seconds / 4, limits.idle_seconds / 4)
         while True:
-            await asyncio.sleep(HEAD_SECONDS / 4)
-            self._drop_slow()
+            await asyncio.sleep(period)
+            self._lobby.expire(asyncio.get_running_loop().time())
+            if self._certificate is not None:
+                self._certificate.renew()
 
     async def _bind(self) -> None:
-        loop = asyncio.get_running_loop()
-        host, port = self._address
         pause = _FIRST_PAUSE
         while not self.bound:
             try:
-                self._server = await loop.create_server(
-                    self._protocol, host, port, backlog=_BACKLOG, reuse_address=True, reuse_port=self._shared
-                )
+                context = self._certificate.context() if self._certificate is not None else None
+                self._server = await self._listen(context)
+            except SettingsError as error:
+                self._say(error.message, error.code)
             except OSError as error:
-                self._say(f"port {port} on {host} cannot be used: {_why(error)}")
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                self._say(f"{self._name} cannot be used: {_why(error)}", PortUnavailable.code)
             else:
                 self.bound = True
-                self.problem = ""
+                self.problem = self.code = ""
                 self._changed()
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _say(self, problem: str) -> None:
+    async def _listen(self, context: ssl.SSLContext | None) -> asyncio.Server:
+        loop, address = asyncio.get_running_loop(), self._address
+        patience = _HANDSHAKE_SECONDS if context is not None else None
+        if address.socket:
+            bound = _bound(Path(address.socket))
+            self._mark = _mark_of(Path(address.socket))
+            return await loop.create_unix_server(
+                self._protocol, sock=bound, backlog=_BACKLOG, ssl=context, ssl_handshake_timeout=patience
+            )
+        server = await loop.create_server(
+            self._protocol,
+            address.host,
+            address.port,
+            backlog=_BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=patience,
+            reuse_address=True,
+            reuse_port=self._shared,
+        )
+        for each in server.sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _VANISHED_MILLISECONDS)
+        return server
+
+    @property
+    def _name(self) -> str:
+        address = self._address
+        return f"the socket {address.socket}" if address.socket else f"port {address.port} on {address.host}"
+
+    def _say(self, problem: str, code: str) -> None:
         if problem != self.problem:
-            self.problem = problem
+            self.problem, self.code = problem, code
             self._changed()
 
     def _protocol(self) -> asyncio.Protocol:
-        return _BoundedProtocol(config=self._config, server_state=self._state, app_state={})
+        return Connection(self._lobby)
 
-    def _connections(self) -> list[_BoundedProtocol]:
-        return [each for each in list(self._state.connections) if isinstance(each, _BoundedProtocol)]
 
-    def _drop_slow(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for connection in self._connections():
-            connection.drop_if_slow(now)
+def _bound(path: Path) -> socket.socket:
+    """Bind a Unix socket in the place of one on which nobody listens any more, and of nothing else.
+
+    :raises OSError: when something else has its place.
+    """
+    if path.exists():
+        if not S_ISSOCK(path.stat().st_mode):
+            raise FileExistsError(errno.EEXIST, "a file that is no socket has its place")
+        if _is_answered(path):
+            raise OSError(errno.EADDRINUSE, "in use")
+    return bind_private(path)
+
+
+def _is_answered(path: Path) -> bool:
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            # A socket address holds about 107 bytes; a longer path is reached through its folder.
+            return probe.connect_ex(f"/proc/self/fd/{folder}/{path.name}") in (0, errno.EAGAIN)
+    finally:
+        os.close(folder)
+
+
+def _mark_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _why(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "another program listens on it"
-    return os.strerror(error.errno) if error.errno else "it cannot be bound"
+    if error.errno == errno.EEXIST:
+        return "a file that is no socket has its place"
+    return os.strerror(error.errno) if error.errno else str(error)

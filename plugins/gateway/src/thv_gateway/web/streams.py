@@ -14,10 +14,11 @@ from thv_gateway.messages.assembly import assemble
 from thv_gateway.pipes.mailbox import Mailbox
 from thv_gateway.web.peer import Gone, Peer
 
-__all__ = ["EVENT_HEADERS", "WRITE_SECONDS", "as_event", "pump"]
+__all__ = ["EVENT_HEADERS", "KEEPALIVE", "KEEPALIVE_SECONDS", "WRITE_SECONDS", "as_event", "pump"]
 
 KEEPALIVE_SECONDS = 30.0
 WRITE_SECONDS = 30.0
+KEEPALIVE = b": keep-alive\r\n\r\n"
 
 EVENT_HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -67,4 +68,4 @@ async def _next(mailbox: Mailbox, peer: Peer) -> Message | None:
             async with asyncio.timeout(KEEPALIVE_SECONDS):
                 return await mailbox.take()
         except TimeoutError:
-            await peer.write(b": keep-alive\r\n\r\n")
+            await peer.write(KEEPALIVE)
