@@ -53,6 +53,12 @@ class Session:
         assert not body or body[:1] == b"{", (response.status, response.headers.items(), body)
         return response.status, response.headers, json.loads(body) if body else None
 
+    def leave(self) -> None:
+        """End the session."""
+        with contextlib.closing(http.client.HTTPConnection(*self._address, timeout=60)) as connection:
+            connection.request("DELETE", "/mcp", headers=self._headers)
+            assert connection.getresponse().status in (200, 204)
+
     def call(self, tool: str, **arguments: Any) -> Any:
         """Call a tool that must succeed, and decode the text of its result."""
         status, _, body = self.post("tools/call", {"name": tool, "arguments": arguments})
