@@ -22,6 +22,7 @@ class Session:
         parts = urlsplit(url)
         assert parts.hostname
         self._address = (parts.hostname, parts.port)
+        self._path = parts.path
         self._place = place
         self._ids = itertools.count(1)
         self._headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
@@ -45,7 +46,7 @@ class Session:
             try:
                 with self._place():
                     connection.connect()
-                connection.request("POST", "/mcp", json.dumps(message), self._headers)
+                connection.request("POST", self._path, json.dumps(message), self._headers)
                 response = connection.getresponse()
                 body = response.read()
             except http.client.HTTPException as error:
@@ -56,7 +57,7 @@ class Session:
     def leave(self) -> None:
         """End the session."""
         with contextlib.closing(http.client.HTTPConnection(*self._address, timeout=60)) as connection:
-            connection.request("DELETE", "/mcp", headers=self._headers)
+            connection.request("DELETE", self._path, headers=self._headers)
             assert connection.getresponse().status in (200, 204)
 
     def call(self, tool: str, **arguments: Any) -> Any:

@@ -19,10 +19,20 @@ from thv_core.model.route import Order, Route, RouteSnapshot, RouteState
 from thv_core.spi.gateways import ROUTES_FILE
 from thv_gateway.sessions.file_store import FileStore
 from thv_gateway.sessions.store import StoreUnavailable
-from thv_testkit.gateways import McpClient, RunningGateway, RunningServer, free_port
+from thv_testkit.gateways import McpClient, RunningGateway, RunningServer, free_port, serve_command
 from thv_testkit.waiting import eventually
 
 Spread = Callable[..., Route]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[RunningGateway]:
+    """A gateway of two processes."""
+    gateway = RunningGateway(serve_command("thv_gateway.gateway:HttpGateway", workers=2), tmp_path / "gateway")
+    yield gateway
+    gateway.cut_lifeline()
+    gateway.kill()
+
 
 MODERN = "2026-07-28"
 
@@ -58,7 +68,7 @@ def spread(gateway: RunningGateway, elsewhere: str) -> Spread:
             **more,
         )
         gateway.folder.mkdir(parents=True, exist_ok=True)
-        (gateway.folder / ROUTES_FILE).write_bytes(encode_document(RouteSnapshot(routes=(route,), workers=2)))
+        (gateway.folder / ROUTES_FILE).write_bytes(encode_document(RouteSnapshot(routes=(route,))))
         gateway.start()
         gateway.until(RouteState.READY, "there.1")
         eventually(lambda: listeners(route.port) == 2)
@@ -170,7 +180,7 @@ def test_a_server_on_pipes_belongs_to_one_process(gateway: RunningGateway, start
     server: RunningServer = start_server()
     route = server.route(free_port())
     gateway.folder.mkdir(parents=True, exist_ok=True)
-    (gateway.folder / ROUTES_FILE).write_bytes(encode_document(RouteSnapshot(routes=(route,), workers=2)))
+    (gateway.folder / ROUTES_FILE).write_bytes(encode_document(RouteSnapshot(routes=(route,))))
     gateway.start().until(RouteState.READY, "echo.1")
     assert listeners(route.port) == 1
     first, *others = clients(route.port)
@@ -206,3 +216,22 @@ def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     (tmp_path / "common.db").mkdir()
     with pytest.raises(StoreUnavailable):
         asyncio.run(FileStore(tmp_path / "common.db").get("a", 1))
+
+
+def test_sessions_survive_a_kill_of_all_processes_at_once(
+    spread: Spread, clients: Any, gateway: RunningGateway
+) -> None:
+    route = spread()
+    opened = clients(route.port, 6)
+    for client in opened:
+        client.initialize()
+    for client in opened * 4:
+        client.close()
+        client.count()
+    gateway.kill()
+    for client in opened:
+        client.close()
+    gateway.start().until(RouteState.READY, "there.1")
+    eventually(lambda: listeners(route.port) == 2, 15)
+    for client in opened:
+        assert client.count()[0] > len(opened)

@@ -9,14 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.staged_gateway import EVERYWHERE
 from thv_core.model.route import Route, RouteState
-from thv_core.spi import MiddlewareConfig
 from thv_testkit.gateways import RunningGateway, RunningServer, free_port
 
 TESTS = Path(__file__).parents[2]
 STAGED = TESTS / "harness" / "staged_gateway.py"
-
-SEEN = MiddlewareConfig(type="seen")
 
 
 def command(era: str, transport: str, port: int = 0) -> list[str]:
@@ -54,7 +52,7 @@ class HttpFixture:
             log="/dev/null",
             transport=transport or self.transport,
             target_url=self.url,
-            middleware=(SEEN,),
+            middleware=EVERYWHERE,
         )
 
     def stop(self) -> None:
@@ -73,7 +71,7 @@ class PipedFixture:
 
     def route(self, port: int) -> Route:
         """Return a route to it."""
-        return self._server.route(port, (SEEN,))
+        return self._server.route(port, EVERYWHERE)
 
     def stop(self) -> None:
         """Kill it."""

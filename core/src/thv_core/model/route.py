@@ -141,14 +141,13 @@ class RouteSnapshot(Document, frozen=True, kw_only=True):
 
     ``outlets`` are the incarnations, also of jobs without a route, whose sockets the gateway should have; it closes
     those of every other. ``shared_port`` is that of the listener, on ``shared_host``, under which every route is at
-    ``/NAME/``; 0 is none. ``workers`` is how many processes carry the traffic.
+    ``/NAME/``; 0 is none.
     """
 
     routes: tuple[Route, ...] = ()
     outlets: tuple[str, ...] = ()
     shared_port: int = 0
     shared_host: str = "127.0.0.1"
-    workers: int = 1
 
 
 class RouteState(StrEnum):

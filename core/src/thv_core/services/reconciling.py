@@ -66,7 +66,7 @@ class Situation:
     """One workload, everything its runtime sees of it, and what the gateway was told and last said of it.
 
     ``reports`` are by incarnation. ``route`` is the one in the snapshot. ``overdue`` are incarnations whose time to
-    finish their calls is over.
+    finish their calls is over, ``seating`` the generations of the seats that are being started.
     """
 
     workload: Workload
@@ -74,6 +74,7 @@ class Situation:
     reports: Mapping[str, RouteReport] = field(default_factory=dict[str, RouteReport])
     route: Route | None = None
     overdue: frozenset[str] = frozenset()
+    seating: frozenset[int] = frozenset()
 
 
 def is_running(observed: Observed) -> bool:

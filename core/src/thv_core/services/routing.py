@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from thv_core.model.plan import Deployment
 from thv_core.model.route import Liveness, Route
 from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Desired, Status
@@ -95,7 +96,7 @@ def needs_outlet(config: RunConfig) -> bool:
 
 
 def outlets(situation: Situation, named: frozenset[str]) -> frozenset[str]:
-    """Return the running lives of a workload whose sockets the gateway should have.
+    """Return the lives of a workload that run, and the seats being started, whose sockets the gateway should have.
 
     :param named: those that the snapshot names now: a life that only retires keeps what it has.
     """
@@ -105,4 +106,5 @@ def outlets(situation: Situation, named: frozenset[str]) -> frozenset[str]:
         needing[workload.successor.generation] = needs_outlet(workload.successor.config)
     needing |= {each.generation: needs_outlet(workload.config) for each in workload.seats}
     lives = [each.deployment for each in situation.observed if is_running(each)]
+    lives += [Deployment(workload=workload.name, generation=number) for number in sorted(situation.seating)]
     return frozenset(each.label for each in lives if needing.get(each.generation, each.label in named))

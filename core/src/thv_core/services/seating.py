@@ -10,6 +10,7 @@ import msgspec
 
 from thv_core.model.plan import Deployment
 from thv_core.model.route import Seat
+from thv_core.model.status import Desired
 from thv_core.model.workload import SeatLife, Workload
 from thv_core.services.reconciling import (
     Act,
@@ -23,7 +24,7 @@ from thv_core.services.reconciling import (
     retiring,
 )
 
-__all__ = ["next_seat", "seated", "seats", "seats_per_client", "unseated"]
+__all__ = ["next_seat", "seated", "seats", "seats_per_client", "surplus", "unseated"]
 
 PER_CLIENT = "per-client"
 
@@ -66,37 +67,48 @@ def seats(situation: Situation) -> tuple[Seat, ...]:
 
 
 def next_seat(situation: Situation) -> Step:
-    """Return the next step of a workload whose own life is as it should be: toward the seats that are wanted."""
+    """Return the next step of a workload with its seats: what is over ends first, what is wanted starts last."""
+    if surplus(situation):
+        return Step(Act.UNSEAT)
     step = next_step(situation)
-    if step.act is not Act.READY:
-        return step
-    return _surplus(situation) or _missing(situation) or step
+    return (_missing(situation) or step) if step.act is Act.READY else step
 
 
-def _surplus(situation: Situation) -> Step | None:
-    """Return the step that ends a seat which nobody wants, whose process ended, or whose life is over."""
+def surplus(situation: Situation) -> tuple[Deployment, ...]:
+    """Return the seats that nobody wants, whose process ended, or whose life is over; none whose start is under way.
+
+    Requests that wait for the end of a change are not kept waiting for seats.
+    """
     workload = situation.workload
-    wanted = _wanted(situation)
+    if workload.desired is not Desired.RUNNING:
+        left = workload.seats
+    elif workload.successor is not None:
+        left = ()
+    else:
+        left = tuple(each for each in workload.seats if _is_over(situation, each))
+    return tuple(_deployment(workload, each) for each in left if each.generation not in situation.seating)
+
+
+def _is_over(situation: Situation, seat: SeatLife) -> bool:
+    workload, wanted = situation.workload, _wanted(situation)
     kept = {workload.generation, *(each.deployment.generation for each in retiring(situation))}
-    for each in workload.seats:
-        deployment = _deployment(workload, each)
-        life = life_of(situation, deployment)
-        has_ended = life is not None and not is_running(life)
-        is_unwanted = each.beside == workload.generation and wanted is not None and each.seat not in wanted
-        if each.beside not in kept or has_ended or is_unwanted:
-            return Step(Act.UNSEAT, deployment)
-    return None
+    life = life_of(situation, _deployment(workload, seat))
+    has_ended = life is not None and not is_running(life)
+    is_unwanted = seat.beside == workload.generation and wanted is not None and seat.seat not in wanted
+    return seat.beside not in kept or has_ended or is_unwanted
 
 
 def _missing(situation: Situation) -> Step | None:
     """Return the step that starts a seat: one that is recorded and not there, or one that is wanted."""
     workload = situation.workload
-    mine = {each.seat: each for each in workload.seats if each.beside == workload.generation}
-    for each in mine.values():
+    for each in workload.seats:
         deployment = _deployment(workload, each)
-        if life_of(situation, deployment) is None:
+        is_due = each.beside == workload.generation and each.generation not in situation.seating
+        if is_due and life_of(situation, deployment) is None:
             return Step(Act.SEAT, deployment)
-    unmet = next((name for name in _wanted(situation) or () if name not in mine), "")
+    # The gateway names the seats of each life differently: one that a retiring life has is no new one.
+    known = {each.seat for each in workload.seats}
+    unmet = next((name for name in _wanted(situation) or () if name not in known), "")
     return Step(Act.SEAT, reason=unmet) if unmet else None
 
 

@@ -35,13 +35,15 @@ class GatewaySeat:
     """Where a gateway runs: its private directory, the lifeline, and the middleware that plugins offer.
 
     ``lifeline`` is a descriptor that reaches end-of-file when the supervisor is gone; ``recipes`` are by name.
-    ``egress`` returns the chosen egress, or raises whatever keeps it from working.
+    ``egress`` returns the chosen egress, or raises whatever keeps it from working. ``workers`` is how many processes
+    carry the traffic; a gateway may fork them, so that there are no threads yet.
     """
 
     directory: Path
     lifeline: int
     recipes: Mapping[str, MiddlewareRecipe] = field(default_factory=dict[str, MiddlewareRecipe])
     egress: Callable[[], Egress] = _no_egress
+    workers: int = 1
 
 
 class Gateway(Driver):

@@ -12,7 +12,6 @@ import select
 import signal
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Self
 
 import uvloop
@@ -71,8 +70,7 @@ class HttpGateway(Gateway):
                 self._serve(seat)
 
     def _serve(self, seat: GatewaySeat) -> None:
-        count = _workers(seat.directory / ROUTES_FILE)
-        if count == 1:
+        if seat.workers == 1:
             _looped(lambda: _Process(seat, self._trust, self._stores, alone=True).run())
             return
         # The key is there before several processes look for it.
@@ -85,7 +83,7 @@ class HttpGateway(Gateway):
             else:
                 _looped(lambda: Worker(own, self._trust, self._stores).run())
 
-        tend(count, seat.lifeline, work)
+        tend(seat.workers, seat.lifeline, work)
 
 
 class _Process:
@@ -175,14 +173,6 @@ def _lock(descriptor: int, lifeline: int) -> bool:
         readable, _, _ = select.select([lifeline], [], [], _POLL_SECONDS)
         if readable and not os.read(lifeline, 1024):
             return False
-
-
-def _workers(path: Path) -> int:
-    """Return how many processes carry the traffic; control starts all of them anew when that changes."""
-    try:
-        return read_snapshot(path).workers
-    except InvalidDocument:
-        return 1
 
 
 def _looped(work: Callable[[], Coroutine[object, object, None]]) -> None:

@@ -27,6 +27,7 @@ def main(lifeline: int) -> None:
             lifeline=lifeline,
             recipes=kernel.hooks.middleware(),
             egress=lambda: kernel.drivers.get(Egress, kernel.configuration.egress),
+            workers=kernel.configuration.gateway_workers,
         )
     )
 

@@ -408,10 +408,10 @@ def test_values_go_to_the_memory_of_the_gateway_at_each_change_and_on_each_conne
 
 
 def test_what_concerns_the_gateway_as_a_whole_is_in_each_snapshot(paths: Paths) -> None:
-    link = GatewayLink(paths, lambda workload: None, RouteSnapshot(shared_port=19000, workers=2))
+    link = GatewayLink(paths, lambda workload: None, RouteSnapshot(shared_port=19000))
     asyncio.run(link.publish("a", route("a")))
     found = decode_document((paths.gateway / ROUTES_FILE).read_bytes(), RouteSnapshot, "routes")
-    assert (found.shared_port, found.workers, len(found.routes)) == (19000, 2, 1)
+    assert (found.shared_port, len(found.routes)) == (19000, 1)
 
 
 def test_a_snapshot_with_other_settings_is_written_anew_at_once(paths: Paths) -> None:

@@ -111,3 +111,62 @@ def test_a_seat_is_refused_to_nobody_because_of_another_report(rig: Any) -> None
         assert seated(rig) == ["a"]
 
     play(rig, story)
+
+
+def test_a_seat_that_hangs_keeps_neither_another_waiting_nor_the_end_of_the_workload(rig: Any, monkeypatch: Any) -> None:
+    start, hanging, go_on = seating.start, asyncio.Event(), asyncio.Event()
+
+    async def story(control: Reconciler) -> None:
+        await rig.run(control, rig.request(stdio_sessions="per-client"))
+        firsts = iter([True])
+
+        async def hanging_once(*arguments: Any) -> None:
+            if next(firsts, False):
+                hanging.set()
+                await go_on.wait()
+            await start(*arguments)
+
+        monkeypatch.setattr(seating, "start", hanging_once)
+        want(rig, control, "a", "b")
+        await hanging.wait()
+        await rig.until(lambda: seated(rig) == ["b"])
+        await control.remove("echo")
+        await rig.until(lambda: not rig.runtime.seen)
+        assert control.ground.store.names()
+        go_on.set()
+        await rig.until(lambda: not control.ground.store.names())
+        assert not rig.runtime.seen
+
+    play(rig, story)
+
+
+def test_a_workload_that_is_stopped_has_no_seats_left(rig: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        await rig.run(control, rig.request(stdio_sessions="per-client"))
+        want(rig, control, "a", "b")
+        await rig.until(lambda: sorted(seated(rig)) == ["a", "b"])
+        await control.stop("echo", 1.0)
+        await rig.until(lambda: not rig.runtime.running() and control.view("echo").status == "stopped")
+        assert control.ground.store.get("echo").seats == ()
+
+    play(rig, story)
+
+
+def test_a_seat_that_would_not_end_is_not_the_fault_of_the_server(rig: Any, monkeypatch: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        await rig.run(control, rig.request(stdio_sessions="per-client"))
+        want(rig, control, "a")
+        await rig.until(lambda: seated(rig) == ["a"])
+        stop, failures = rig.runtime.stop, iter([StartFailed("busy")])
+
+        def once_in_vain(*arguments: Any) -> None:
+            if (failure := next(failures, None)) is not None:
+                raise failure
+            stop(*arguments)
+
+        monkeypatch.setattr(rig.runtime, "stop", once_in_vain)
+        want(rig, control)
+        await rig.until(lambda: len(rig.runtime.running()) == 1)
+        assert control.view("echo").restarts == 0
+
+    play(rig, story)

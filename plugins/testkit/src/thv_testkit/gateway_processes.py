@@ -34,20 +34,19 @@ import importlib, pathlib, sys
 from thv_core.spi import GatewaySeat, Surroundings
 load = lambda name: getattr(importlib.import_module(name.partition(":")[0]), name.partition(":")[2])
 driver, *egress, folder, lifeline = sys.argv[1:]
-seat = GatewaySeat(pathlib.Path(folder), int(lifeline))
-if egress:
-    own = Surroundings(state=seat.directory, cache=seat.directory)
-    seat = GatewaySeat(seat.directory, seat.lifeline, egress=lambda: load(egress[0]).from_settings({}, own))
-load(driver)().serve(seat)
+folder = pathlib.Path(folder)
+own = Surroundings(state=folder, cache=folder)
+way_out = {"egress": lambda: load(egress[0]).from_settings({}, own)} if egress else {}
+load(driver)().serve(GatewaySeat(folder, int(lifeline), workers=WORKERS, **way_out))
 """
 
 
-def serve_command(driver: str) -> list[str]:
+def serve_command(driver: str, workers: int = 1) -> list[str]:
     """Return the command that serves a driver named ``MODULE:CLASS``; a folder and the lifeline are appended to it.
 
     The name of an egress may be appended first; its state is then that folder.
     """
-    return [sys.executable, "-c", _PROGRAM, driver]
+    return [sys.executable, "-c", _PROGRAM.replace("WORKERS", str(workers)), driver]
 
 
 def free_port() -> int:

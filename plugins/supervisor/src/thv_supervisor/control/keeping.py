@@ -57,10 +57,11 @@ class Keeper:
         self._began = self.tended.now()
         self._silent_since: float | None = None
         self._obstacles = 0
-        self._acts = self._performers(Clearing(self.tended))
+        clearing = Clearing(self.tended)
+        self._seating = Seating(self.tended, clearing)
+        self._acts = self._performers(clearing, self._seating)
 
-    def _performers(self, clearing: Clearing) -> dict[Act, Performer]:
-        seating = Seating(self.tended, clearing)
+    def _performers(self, clearing: Clearing, seating: Seating) -> dict[Act, Performer]:
         return {
             Act.WAIT: self._wait,
             Act.START: self._start,
@@ -128,7 +129,7 @@ class Keeper:
         seen = self.tended.situation()
         if seen is None:
             return await self._unobservable()
-        situation = replace(seen, overdue=self.changing.overdue(seen))
+        situation = replace(seen, overdue=self.changing.overdue(seen), seating=self._seating.under_way)
         try:
             await self.tended.publish(situation)
             await self.reconnection.keep(situation)
@@ -143,10 +144,13 @@ class Keeper:
     async def _taken(self, situation: Situation, step: Step) -> float:
         if step.act is not Act.WAIT:
             self._silent_since = None
+        if step.act in (Act.FORGET, Act.STOPPED) and situation.seating:
+            # A process that is about to be there would be left behind; the end of its start wakes this keeper.
+            return IDLE
         try:
             pause = await self._acts[step.act](situation, step)
         except ThvError as error:
-            if step.act not in (Act.STOP, Act.REMOVE):
+            if step.act not in (Act.STOP, Act.REMOVE, Act.UNSEAT):
                 raise
             return await self._obstructed(situation, error)
         self._obstacles = 0

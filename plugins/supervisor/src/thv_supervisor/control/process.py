@@ -127,7 +127,7 @@ def _ground(kernel: Kernel, handed: Handover, changed: Callable[[str], None]) ->
 def _whole(kernel: Kernel) -> RouteSnapshot:
     """Return what the settings say of the gateway as a whole."""
     settings = kernel.configuration
-    return RouteSnapshot(shared_port=settings.gateway_shared_port, workers=settings.gateway_workers)
+    return RouteSnapshot(shared_port=settings.gateway_shared_port)
 
 
 def _origin(catalog: Catalog, driver: str) -> str:

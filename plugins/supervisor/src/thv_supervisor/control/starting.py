@@ -130,10 +130,12 @@ def _where(config: RunConfig, plan: DeploymentPlan) -> Progress:
 
 
 def _connected(born: Birth, ground: Ground) -> set[str]:
-    """Return the lives of the same workload that run, and whose sockets the gateway has."""
-    observed = ground.observatory.sees(born.config.runtime, born.config.name) or ()
+    """Return the lives of the same workload whose sockets the gateway has: those that run, and seats being started."""
+    name = born.config.name
+    observed = ground.observatory.sees(born.config.runtime, name) or ()
     running = {each.deployment.label for each in observed if each.state is ObservedState.RUNNING}
-    return running & ground.link.outlets(born.config.name)
+    seats = {Deployment(workload=name, generation=each.generation).label for each in ground.store.get(name).seats}
+    return (running | seats) & ground.link.outlets(name)
 
 
 async def _planned(born: Birth, ground: Ground, report: Callable[[Progress], None]) -> tuple[DeploymentPlan, Outward]:

@@ -14,6 +14,7 @@ from thv_core.model.route import Liveness, Route
 from thv_core.model.workload import Workload
 from thv_core.services.reconciling import Situation
 from thv_core.services.routing import Terms, routed
+from thv_core.services.serving import request_timeout
 from thv_core.spi.runtimes import Runtime
 from thv_supervisor.control.feed import WorkloadProgress
 from thv_supervisor.control.ground import Ground
@@ -50,8 +51,8 @@ class Tended:
 
     @property
     def request_timeout(self) -> float:
-        """Seconds that a call may take."""
-        return self.ground.kernel.configuration.request_timeout
+        """Seconds that a call to it may take."""
+        return request_timeout(self.workload().config, self.ground.kernel.configuration.request_timeout)
 
     @property
     def start_timeout(self) -> float:
@@ -146,6 +147,6 @@ class Tended:
         return Terms(
             log=str(self.ground.kernel.paths.proxy_log(self.name)),
             start_timeout=self.start_timeout,
-            request_timeout=self.request_timeout,
+            request_timeout=self.ground.kernel.configuration.request_timeout,
             liveness=Liveness(interval=health.interval, timeout=health.timeout, failures=health.failures),
         )
