@@ -16,6 +16,10 @@ class Outer(Document, frozen=True, kw_only=True):
     many: tuple[Inner, ...] = ()
 
 
+class Route(Document, frozen=True, kw_only=True):
+    beside: tuple[Route, ...] = ()
+
+
 def refusal(text: str | bytes) -> InvalidDocument:
     with pytest.raises(InvalidDocument) as caught:
         decode_document(text, Outer, "file.json")
@@ -46,6 +50,12 @@ def test_an_unknown_key_further_in_is_named_with_its_path() -> None:
 
 def test_an_unknown_key_that_resembles_nothing_is_answered_with_those_that_are_known() -> None:
     assert refusal('{"name": "x", "zzz": 1}').hint == "Known keys: allow_host, many, name, network."
+
+
+def test_an_unknown_key_of_a_document_that_holds_its_own_kind_is_named() -> None:
+    with pytest.raises(InvalidDocument, match="workers is not a known key") as caught:
+        decode_document('{"workers": 1}', Route, "routes.json")
+    assert caught.value.hint == "Known keys: beside."
 
 
 def test_an_ill_typed_value_is_named_with_its_path_and_line() -> None:

@@ -1,5 +1,7 @@
 """From a request and a server entry to a RunConfig."""
 
+from typing import Any
+
 import pytest
 
 from thv_core.errors import InvalidRequest
@@ -10,7 +12,15 @@ from thv_core.model.reach import outbound_rules
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig
 from thv_core.model.serving import SERVING
-from thv_core.services.assembling import assemble, builtin_profile, is_pinned, package_of, same_package, scheme_of
+from thv_core.services.assembling import (
+    assemble,
+    assemble_remote,
+    builtin_profile,
+    is_pinned,
+    package_of,
+    same_package,
+    scheme_of,
+)
 
 ENTRY = ServerEntry(
     name="time",
@@ -217,3 +227,34 @@ def test_built_in_profiles_need_no_file() -> None:
     assert builtin_profile("network").network.outbound.insecure_allow_all
     with pytest.raises(InvalidRequest, match="there is no permission profile 'team'"):
         builtin_profile("team")
+
+
+def test_a_server_somewhere_else_is_its_url_and_what_clients_meet() -> None:
+    config = assemble_remote(RunRequest(request_id="r", server="https://api.example.com/mcp", session_ttl="5m"))
+    assert (config.name, config.remote_url, config.image) == ("example", "https://api.example.com/mcp", "")
+    assert (config.runtime, config.transport, config.session_ttl) == ("remote", "streamable-http", "5m")
+
+
+def test_a_server_somewhere_else_is_not_spoken_to_over_pipes() -> None:
+    with pytest.raises(InvalidRequest, match="transport stdio needs a server that runs here"):
+        assemble_remote(RunRequest(request_id="r", server="https://a.example/mcp", transport="stdio"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "flag"),
+    [
+        ({"allow_network": ("a.example",)}, "--allow-network"),
+        ({"allow_read": ("/a",)}, "--allow-read"),
+        ({"allow_write": ("/a",)}, "--allow-write"),
+        ({"allow_socket": True}, "--allow-socket"),
+        ({"allow_scripts": True}, "--allow-scripts"),
+        ({"permission_profile": PermissionProfile(name="none")}, "--permission-profile"),
+        ({"permission_profile_name_or_path": "network"}, "--permission-profile"),
+        ({"volumes": ("/a:/b",)}, "--volume"),
+        ({"cmd_args": ("-v",)}, "cmd_args"),
+        ({"env_vars": {"A": "1"}}, "env_vars"),
+    ],
+)
+def test_nothing_that_is_asked_of_a_server_somewhere_else_is_ignored(asked: dict[str, Any], flag: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{flag} means nothing to a server that runs somewhere else"):
+        assemble_remote(RunRequest(request_id="r", server="https://a.example/mcp", **asked))

@@ -17,7 +17,7 @@ from thv_core.model.entry import PackageRoot
 from thv_core.model.plan import deployment_plan
 from thv_core.model.profile import BUILTIN_PROFILES, Outbound, PermissionProfile
 from thv_core.model.run_config import MiddlewareConfig, RunConfig
-from thv_core.model.serving import ScalingConfig, SessionRedis
+from thv_core.model.serving import HeaderForward, ScalingConfig, SessionRedis
 from thv_core.services.importing import Imported, imported
 from thv_core.services.toolhive_keys import KNOWN_TO_TOOLHIVE
 
@@ -97,7 +97,7 @@ TELEMETRY = of_toolhive(
 )
 REMOTE = of_toolhive(
     image="",
-    remote_url="https://user:hunter5@mcp.example/mcp",
+    remote_url="https://mcp.example/mcp",
     transport="streamable-http",
     remote_auth_config={"client_id": "x", "client_secret": "hunter6", "use_pkce": True, "callback_port": 8666},
 )
@@ -260,7 +260,7 @@ def test_a_volume_is_granted_once_though_the_profile_repeats_it() -> None:
     [
         (OIDC, ["oidc_config", "token_exchange_config"]),
         (TELEMETRY, ["telemetry_config"]),
-        (REMOTE, ["remote_url", "remote_auth_config"]),
+        (REMOTE, ["remote_auth_config"]),
         (of_toolhive(image="ghcr.io/acme/server:1"), ["image"]),
         (of_toolhive(image="toolhivelocal/go-server:20260105101112"), ["image"]),
         (of_toolhive(transport="inspector"), ["transport"]),
@@ -320,7 +320,6 @@ def test_what_is_not_offered_is_left_out_when_it_is_said_and_named_in_the_notes(
 @pytest.mark.parametrize(
     ("document", "hint"),
     [
-        (REMOTE, "Name the package of the server"),
         (of_toolhive(image="ghcr.io/acme/server:1"), "Name the package of the server"),
         (of_toolhive(transport="inspector"), "Write into the document how the server speaks"),
     ],
@@ -437,3 +436,35 @@ def test_a_value_that_cannot_be_meant_is_an_error_and_never_a_crash(more: dict[s
         assert read(document) == read(of_toolhive())
     else:
         refusal(document, drop=True)
+
+
+def test_a_server_somewhere_else_keeps_its_url_and_what_its_requests_carry() -> None:
+    headers = {"add_plaintext_headers": {"X-Team": "search"}, "add_headers_from_secret": {"Authorization": "token"}}
+    url = "https://mcp.example/mcp?team=1"
+    config = read(
+        of_toolhive(image="", remote_url=url, transport="sse", target_port=443, header_forward=headers)
+    ).config
+    assert (config.remote_url, config.image, config.transport, config.target_port) == (url, "", "sse", 0)
+    assert config.header_forward.add_headers_from_secret == {"Authorization": "token"}
+    assert config.permission_profile == RunConfig(name="x").permission_profile
+
+
+def test_the_password_in_a_url_is_refused_and_not_repeated() -> None:
+    error = refusal(of_toolhive(image="", remote_url="https://user:hunter5@mcp.example/mcp"))
+    assert "must not hold a password" in error.message
+    assert "hunter5" not in str(error)
+
+
+def test_an_export_of_a_server_somewhere_else_is_read_as_it_was_written() -> None:
+    headers = HeaderForward(add_headers_from_secret={"Authorization": "token"})
+    config = RunConfig(
+        name="far",
+        remote_url="https://mcp.example/mcp",
+        transport="streamable-http",
+        runtime="remote",
+        port=19_001,
+        header_forward=headers,
+        stateless=True,
+    )
+    found = imported(encode_document(config).decode(), "far.json")
+    assert (found.config, found.notes) == (config, ())

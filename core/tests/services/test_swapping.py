@@ -54,12 +54,36 @@ def test_who_belongs_where_needs_no_new_life(harmless: dict[str, object]) -> Non
 
 
 @pytest.mark.parametrize(
+    "other",
+    [
+        {"allowed_origins": ("https://a.example",)},
+        {"endpoint_prefix": "/x"},
+        {"trust_proxy_headers": True},
+        {"strict_protocol_validation": True},
+        {"session_ttl": "5m"},
+        {"proxy_mode": "sse"},
+    ],
+)
+def test_what_the_gateway_alone_does_otherwise_disturbs_no_server(other: dict[str, object]) -> None:
+    assert not needs_new_life(CONFIG, configured(**other))
+
+
+@pytest.mark.parametrize("private", [{"stdio_sessions": "per-client"}, {"transport": "sse", "target_port": 8080}])
+def test_conversations_of_single_sessions_last_as_long_as_was_said_when_they_began(private: dict[str, object]) -> None:
+    assert needs_new_life(configured(**private), configured(session_ttl="5m", **private))
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"image": "uvx://t@2"},
         {"env_vars": {"A": "1"}},
         {"port": 19002},
         {"host": "::1"},
+        {"request_timeout": "1m"},
+        {"tls_certificate": "/c.pem", "tls_key": "/k.pem"},
+        {"socket": "/s.sock"},
+        {"stdio_sessions": "per-client"},
         {"additional_middleware_configs": (MiddlewareConfig(type="audit"),)},
         {"permission_profile": PermissionProfile(network=Network(outbound=Outbound(allow_host=("a.example",))))},
         {"secrets": ("a,target=A",)},

@@ -9,12 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from thv_core.errors import ThvError
 from thv_core.model.group import Group
 from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Desired, Status
-from thv_core.model.workload import Workload
+from thv_core.model.workload import SeatLife, Workload
 from thv_core.state.migrations import SCHEMA, migrate
 from thv_core.state.store import StateStore
 
@@ -75,6 +77,46 @@ def test_a_state_of_version_1_keeps_its_workloads_and_its_count_of_lives(tmp_pat
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
         rows = dict(connection.execute("SELECT name, config FROM workloads").fetchall())
     assert rows == configs, "no configuration was written anew"
+
+
+def test_a_state_of_version_2_keeps_its_workloads_and_the_change_under_way(tmp_path: Path) -> None:
+    path = written(tmp_path / "state.db", {"time": b'{"name":"time","image":"uvx://t@1","port":19001}'})
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("""
+            ALTER TABLE workloads ADD COLUMN successor BLOB;
+            ALTER TABLE workloads ADD COLUMN setback TEXT NOT NULL DEFAULT '';
+            CREATE TABLE groups (name TEXT PRIMARY KEY, created_at REAL NOT NULL);
+            INSERT INTO groups VALUES ('team', 3.5);
+            PRAGMA user_version = 2;
+        """)
+        following = b'{"config":{"name":"time","image":"uvx://t@2","port":19001},"generation":41,"request_id":"r2",'
+        following += b'"kind":"beside","phase":"starting"}'
+        connection.execute("UPDATE workloads SET successor = ?, setback = 'it failed'", (following,))
+    store = StateStore(path)
+    workload = store.get("time")
+    assert (workload.seats, workload.setback, [each.name for each in store.groups()]) == (
+        (),
+        "it failed",
+        ["default", "team"],
+    )
+    assert workload.successor is not None
+    assert workload.successor.config.image == "uvx://t@2"
+    seated = msgspec.structs.replace(workload, seats=(SeatLife(seat="a", generation=42, beside=41),))
+    store.replace(seated)
+    assert store.get("time") == seated
+    store.close()
+
+
+@pytest.mark.parametrize("seats", [b'[{"seat":"a","chair":1}]', b"[", b"{}"])
+def test_seats_that_cannot_be_understood_are_said(tmp_path: Path, seats: bytes) -> None:
+    path = written(tmp_path / "state.db", {"time": b'{"name":"time","image":"uvx://t@1","port":19001}'})
+    StateStore(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE workloads SET seats = ?", (seats,))
+    store = StateStore(path)
+    with pytest.raises(ThvError, match="time"):
+        store.get("time")
+    store.close()
 
 
 @pytest.mark.parametrize("configs", [{}, {"broken": b"{not json"}])

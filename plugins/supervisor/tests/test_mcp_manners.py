@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from thv_core.errors import InvalidRequest, ThvError, Unavailable
 from thv_core.model.run_config import RunConfig
 from thv_core.model.serving import HeaderForward
+from thv_supervisor import probing
 from thv_supervisor.mcp_client import Manner, McpClient
 from thv_supervisor.probing import spoken
 
@@ -237,6 +240,26 @@ def test_an_answer_that_needs_a_person_is_said(serve: Serve) -> None:
         client.request("tools/call", {"name": "t", "arguments": {}})
 
 
+def test_a_stream_that_goes_on_behind_an_answer_keeps_the_next_request_not_waiting(serve: Serve) -> None:
+    class Dwelling(Modern):
+        def result(self, message: dict[str, Any], result: object, **headers: str) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            answer = {"jsonrpc": "2.0", "id": message["id"], "result": result}
+            with contextlib.suppress(OSError):
+                self.wfile.write(f"data: {json.dumps(answer)}\n\n".encode())
+                while True:
+                    self.wfile.write(b": still here\n\n")
+                    time.sleep(0.01)
+
+    url, _ = serve(Dwelling)
+    began = time.monotonic()
+    with McpClient(url, WITHIN, manner=Manner(era="modern")) as client:
+        client.request("tools/list", {})
+    assert time.monotonic() - began < WITHIN / 2
+
+
 # What a proxy finds out ----------------------------------------------------------------------------------------------
 
 
@@ -275,3 +298,28 @@ def test_each_question_carries_the_headers(serve: Serve) -> None:
 
 def test_a_server_that_is_away_is_left_to_the_gateway() -> None:
     assert spoken(far("http://127.0.0.1:1/mcp"), {}) == "streamable-http"
+
+
+def test_a_server_that_never_says_anything_is_not_waited_for_without_end(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listened = threading.Event()
+
+    class Endless(Handler):
+        def do_GET(self) -> None:
+            listened.set()
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b": still here\n\n")
+                    time.sleep(0.01)
+
+    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.3)
+    url, _ = serve(Endless)
+    began = time.monotonic()
+    assert spoken(far(url), {}) == "streamable-http"
+    assert listened.is_set()
+    assert time.monotonic() - began < WITHIN / 2
+    assert not [each for each in threading.enumerate() if isinstance(each, threading.Timer)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,78 +38,115 @@ def route_to(name: str, target: str, host: str, port: int, **keys: Any) -> Route
 
 
 class ReportingGateway(Gateway):
-    """A gateway that reports what the test says, and ends with its lifeline or when the test is content."""
+    """A gateway that reports what the test says, in a process of its own, and ends with its lifeline or when told to.
 
-    def __init__(self, *reports: RouteReport) -> None:
+    What it was given is written into ``notes``; it ends by itself when there is a file ``content`` among them.
+    """
+
+    takes_values = False
+
+    def __init__(self, notes: Path, *reports: RouteReport) -> None:
         self.reports = reports
-        self.seat: GatewaySeat | None = None
-        self.snapshot: RouteSnapshot | None = None
-        self.content = threading.Event()
+        self.notes = notes
 
     def serve(self, seat: GatewaySeat) -> None:
-        self.seat = seat
-        self.snapshot = decode_document((seat.directory / ROUTES_FILE).read_bytes(), RouteSnapshot, "the snapshot")
+        self._note("directory", str(seat.directory).encode())
+        self._note("workers", str(seat.workers).encode())
+        self._note("threads", str(threading.active_count()).encode())
+        self._note("snapshot", (seat.directory / ROUTES_FILE).read_bytes())
         with socket.socket(socket.AF_UNIX) as listener:
             with unix_address(seat.directory / GATEWAY_SOCKET) as address:
                 listener.bind(address)
             listener.listen()
             channel, _ = listener.accept()
-            with channel:
-                for report in self.reports:
-                    channel.sendall(encode_document(report) + b"\n")
-                if self.content.wait(0 if self.reports[-1].state is RouteState.FAILED else WITHIN):
-                    return
-                assert os.read(seat.lifeline, 1) == b""
+            with channel, channel.makefile("rb") as lines:
+                if self.takes_values:
+                    self._note("command", lines.readline())
+                for each in self.reports:
+                    channel.sendall(encode_document(each) + b"\n")
+                self._wait(seat.lifeline)
+
+    def noted(self, name: str) -> bytes:
+        return (self.notes / name).read_bytes()
+
+    def _wait(self, lifeline: int) -> None:
+        ends = time.monotonic() + WITHIN
+        while time.monotonic() < ends and not (self.notes / "content").exists():
+            if select.select([lifeline], [], [], 0.02)[0]:
+                assert os.read(lifeline, 1) == b""
+                self._note("cut", b"")
+                return
+
+    def _note(self, name: str, text: bytes) -> None:
+        (self.notes / name).write_bytes(text)
 
 
 def report(state: RouteState, **changes: Any) -> RouteReport:
     return RouteReport(workload="far", incarnation="far.1", state=state, **changes)
 
 
-def test_it_serves_until_the_gateway_ends_and_leaves_nothing_behind() -> None:
-    gateway = ReportingGateway(report(RouteState.STARTING), report(RouteState.READY, port=5))
+def test_it_serves_until_the_gateway_ends_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    gateway = ReportingGateway(tmp_path, report(RouteState.STARTING), report(RouteState.READY, port=5))
     heard: list[RouteReport] = []
 
     def ready(each: RouteReport) -> None:
         heard.append(each)
-        gateway.content.set()
+        (tmp_path / "content").touch()
 
     route = route_to("far", URL, "localhost", 0)
-    proxied(route, gateway, ready)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    proxied(route, gateway, ready, workers=3)
     assert [each.port for each in heard] == [5]
-    assert gateway.snapshot == RouteSnapshot(routes=(route,))
-    assert gateway.seat is not None
-    assert not gateway.seat.directory.exists()
+    assert decode_document(gateway.noted("snapshot"), RouteSnapshot, "it") == RouteSnapshot(routes=(route,))
+    assert gateway.noted("workers") == b"3"
+    assert not Path(os.fsdecode(gateway.noted("directory"))).exists()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_values_of_secrets_go_to_the_gateway_and_into_no_file() -> None:
-    class TakingGateway(ReportingGateway):
-        """Takes one command before it reports."""
+def test_there_is_no_thread_when_the_gateway_begins_so_that_it_can_fork(tmp_path: Path) -> None:
+    gateway = ReportingGateway(tmp_path, report(RouteState.READY, port=5))
+    proxied(route_to("far", URL, "localhost", 0), gateway, lambda _: (tmp_path / "content").touch(), workers=2)
+    assert gateway.noted("threads") == b"1"
 
-        taken: list[GatewayCommand]
 
-        def serve(self, seat: GatewaySeat) -> None:
-            self.seat = seat
-            self.written = (seat.directory / ROUTES_FILE).read_bytes()
-            with socket.socket(socket.AF_UNIX) as listener:
-                with unix_address(seat.directory / GATEWAY_SOCKET) as address:
-                    listener.bind(address)
-                listener.listen()
-                channel, _ = listener.accept()
-                with channel, channel.makefile("rb") as lines:
-                    self.taken = [decode_document(lines.readline(), GatewayCommand, "the command")]
-                    channel.sendall(encode_document(report(RouteState.READY, port=5)) + b"\n")
-
-    gateway = TakingGateway()
+def test_values_of_secrets_go_to_the_gateway_and_into_no_file(tmp_path: Path) -> None:
+    gateway = ReportingGateway(tmp_path, report(RouteState.READY, port=5))
+    gateway.takes_values = True
     headers = HeaderForward(add_plaintext_headers={"X-A": "b"}, add_headers_from_secret={"Authorization": "token"})
     route = route_to("far", URL, "127.0.0.1", 0, header_forward=headers)
-    proxied(route, gateway, lambda _: None, {"token": "v4lue"})
-    assert gateway.taken == [GatewayCommand(order=Order.VALUES, values={"token": "v4lue"})]
-    assert b"v4lue" not in gateway.written
+    proxied(route, gateway, lambda _: (tmp_path / "content").touch(), {"token": "v4lue"})
+    command = decode_document(gateway.noted("command"), GatewayCommand, "the command")
+    assert command == GatewayCommand(order=Order.VALUES, values={"token": "v4lue"})
+    assert b"v4lue" not in gateway.noted("snapshot")
     assert [(each.name, each.value, each.secret) for each in route.forward_headers] == [
         ("X-A", "b", ""),
         ("Authorization", "", "token"),
     ]
+
+
+def test_what_fails_when_it_is_ready_ends_the_gateway(tmp_path: Path) -> None:
+    def broken(_: RouteReport) -> None:
+        raise BrokenPipeError
+
+    gateway = ReportingGateway(tmp_path, report(RouteState.READY, port=5))
+    with pytest.raises(BrokenPipeError):
+        proxied(route_to("far", URL, "127.0.0.1", 0), gateway, broken)
+    assert gateway.noted("cut") == b""
+
+
+def test_a_gateway_that_fails_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    class FailingGateway(Gateway):
+        def serve(self, seat: GatewaySeat) -> None:
+            raise OSError("no more files")
+
+    with pytest.raises(StartFailed, match="the gateway ended with 1"):
+        proxied(route_to("far", URL, "127.0.0.1", 0), FailingGateway(), lambda _: None)
+
+
+def test_a_signal_before_the_gateway_heeds_any_ends_it_without_a_complaint(tmp_path: Path) -> None:
+    gateway = ReportingGateway(tmp_path, report(RouteState.READY, port=5))
+    proxied(route_to("far", URL, "127.0.0.1", 0), gateway, lambda _: signal.raise_signal(signal.SIGTERM))
+    assert not Path(os.fsdecode(gateway.noted("directory"))).exists()
 
 
 def test_a_route_is_met_as_its_configuration_says(tmp_path: Path) -> None:
@@ -120,12 +159,14 @@ def test_a_route_is_met_as_its_configuration_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("code", "kind"), [("port-unavailable", PortUnavailable), ("start-failed", StartFailed)])
-def test_a_server_that_does_not_answer_ends_it_with_the_reason(code: str, kind: type[Exception]) -> None:
-    gateway = ReportingGateway(report(RouteState.FAILED, reason="far is away", error_code=code))
+def test_a_server_that_does_not_answer_ends_it_with_the_reason(
+    code: str, kind: type[Exception], tmp_path: Path
+) -> None:
+    gateway = ReportingGateway(tmp_path, report(RouteState.FAILED, reason="far is away", error_code=code))
     with pytest.raises(kind, match=r"^far is away"):
         proxied(route_to("far", URL, "127.0.0.1", 0), gateway, lambda _: None)
-    assert gateway.seat is not None
-    assert not gateway.seat.directory.exists()
+    assert not Path(os.fsdecode(gateway.noted("directory"))).exists()
+    assert gateway.noted("cut") == b""
 
 
 def test_a_gateway_that_ends_by_itself_is_no_failure_of_ours() -> None:
@@ -195,11 +236,14 @@ def run(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., s
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [(signal.SIGTERM, "1"), (signal.SIGINT, "1"), (signal.SIGHUP, "1"), (signal.SIGTERM, "2"), (signal.SIGINT, "2")],
+)
 def test_a_server_is_proxied_at_the_printed_url_until_a_signal(
-    run: Any, echo: HttpEcho, tmp_path: Path, number: signal.Signals
+    run: Any, echo: HttpEcho, tmp_path: Path, number: signal.Signals, workers: str
 ) -> None:
-    process = run("far", "--target-uri", echo.url)
+    process = run("far", "--target-uri", echo.url, "--workers", workers)
     url = process.stdout.readline().strip()
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
     message["params"] |= {"capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
@@ -211,6 +255,28 @@ def test_a_server_is_proxied_at_the_printed_url_until_a_signal(
     process.send_signal(number)
     assert process.wait(WITHIN) == 0
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_proxy_that_is_killed_leaves_no_gateway(run: Any, echo: HttpEcho) -> None:
+    process = run("far", "--target-uri", echo.url, "--workers", "2")
+    url = process.stdout.readline().strip()
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    process.kill()
+    ends = time.monotonic() + WITHIN
+    while time.monotonic() < ends:
+        with socket.socket() as trial:
+            if trial.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.02)
+    pytest.fail("the gateway still listens")
+
+
+@pytest.mark.parametrize("number", ["0", "65", "two"])
+def test_workers_are_a_number_of_processes(run: Any, number: str) -> None:
+    process = run("far", "--target-uri", URL, "--workers", number)
+    _, err = process.communicate(timeout=WITHIN)
+    assert process.returncode
+    assert "range" in err
 
 
 def test_a_port_that_is_taken_is_said(run: Any, echo: HttpEcho) -> None:

@@ -85,7 +85,7 @@ def _explained(message: str, kind: type[Document], origin: str, where: Callable[
         sentence = wrong.sentence("the document")
         return InvalidDocument(f"{origin}: {sentence}{where(wrong.path.replace('[...]', ''))}", hint=wrong.hint)
     path = f"{unknown['path']}.{unknown['key']}" if unknown["path"] else unknown["key"]
-    known = sorted(_known_keys(kind))
+    known = sorted({field.encode_name for each in _kinds_within(kind) for field in msgspec.structs.fields(each)})
     meant = nearest(unknown["key"], known)
     hint = f"Did you mean {meant}?" if meant else f"Known keys: {', '.join(known)}."
     return InvalidDocument(f"{origin}: {path} is not a known key{where(path)}", hint=hint)
@@ -97,13 +97,14 @@ def _line(path: str, source: str) -> str:
     return f" (line {source.count(chr(10), 0, found) + 1})" if found >= 0 else ""
 
 
-def _known_keys(kind: type[msgspec.Struct]) -> set[str]:
-    keys: set[str] = set()
-    for field in msgspec.structs.fields(kind):
-        keys.add(field.encode_name)
-        for nested in _structs(field.type):
-            keys |= _known_keys(nested)
-    return keys
+def _kinds_within(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
+    found, open_ones = {kind}, [kind]
+    while open_ones:
+        for field in msgspec.structs.fields(open_ones.pop()):
+            new = set(_structs(field.type)) - found
+            found |= new
+            open_ones += new
+    return found
 
 
 def _structs(annotation: object) -> Iterator[type[msgspec.Struct]]:

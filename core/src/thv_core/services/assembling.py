@@ -21,6 +21,18 @@ __all__ = ["assemble", "assemble_remote", "builtin_profile", "is_pinned", "packa
 _WITHOUT_SCRIPTS = ("uvx",)
 """The schemes whose packages run nothing of theirs when they are installed."""
 
+_FOR_HERE = {
+    "allow_network": "--allow-network",
+    "allow_read": "--allow-read",
+    "allow_write": "--allow-write",
+    "allow_socket": "--allow-socket",
+    "allow_scripts": "--allow-scripts",
+    "permission_profile": "--permission-profile",
+    "permission_profile_name_or_path": "--permission-profile",
+    "volumes": "--volume",
+}
+"""What would be ignored of a request for a server that runs somewhere else, by the flag that asks for it."""
+
 _LOOPBACK = "127.0.0.1"
 _VERSION = re.compile(r"v?\d|[0-9a-f]{7,}\Z")
 """How a version begins, or what a digest is; anything else behind the ``@`` is a tag, which moves."""
@@ -115,13 +127,17 @@ def assemble_remote(request: RunRequest) -> RunConfig:
 
     :raises InvalidRequest: naming the first value that cannot be meant for one.
     """
-    network = {"--allow-network": request.allow_network, "--allow-read": request.allow_read}
-    for flag, given in {**network, "--allow-write": request.allow_write, "--volume": request.volumes}.items():
-        if given:
+    for key, flag in _FOR_HERE.items():
+        if getattr(request, key):
             raise InvalidRequest(
                 f"{flag} means nothing to a server that runs somewhere else",
                 hint="What it may do is up to whoever runs it.",
             )
+    if request.transport == "stdio":
+        raise InvalidRequest(
+            "transport stdio needs a server that runs here",
+            hint="Leave --transport out, or write streamable-http or sse.",
+        )
     return checked(
         RunConfig(
             name=request.name or url_name(request.server),

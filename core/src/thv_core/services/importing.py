@@ -58,7 +58,7 @@ def imported(text: str, origin: str, drop: bool = False) -> Imported:
             raise error from None
     else:
         _refuse_doubles(text, origin)
-        found = None if "://" in config.image else _of_toolhive(text, origin)
+        found = None if "://" in config.image or config.remote_url else _of_toolhive(text, origin)
         if found is None:
             return Imported(config)
     reading = _Reading(found, origin)
@@ -165,8 +165,10 @@ class _Reading:
             self.kept["name"] = names[0]
 
     def _server(self) -> None:
-        if says_something(mapping_of(self.found.data).get("remote_url")):
-            self._bar("remote_url", "remote servers are not offered yet")
+        if self.kept.get("remote_url"):
+            # What ToolHive writes of a server that it does not run, whether it means anything or not.
+            for key in ("target_port", "permission_profile", "permission_profile_name_or_path"):
+                self.kept.pop(key, None)
             return
         image = self.kept.get("image")
         if isinstance(image, str) and "://" not in image:
@@ -216,6 +218,8 @@ class _Reading:
             self.kept["container_labels"] = mine
 
     def _grants(self) -> None:
+        if self.kept.get("remote_url"):
+            return
         found = imported_grants(self.kept.get("permission_profile"), self.kept.get("volumes"))
         for path, reason in found.left:
             self._leave(path, reason)

@@ -36,11 +36,22 @@ SLOWEST = 30.0
 
 _WITHOUT_EFFECT = ("group", "container_labels", "permission_profile_name_or_path", "proxy_mode")
 
+_OF_THE_GATEWAY = ("allowed_origins", "endpoint_prefix", "trust_proxy_headers", "strict_protocol_validation")
+"""What the gateway does by itself, and cannot fail: an address or a certificate can, and is tried by a new life."""
+
 
 def needs_new_life(current: RunConfig, wanted: RunConfig) -> bool:
-    """Tell whether a server must start anew to run by another configuration; who belongs where is no such reason."""
-    moved = {name: getattr(wanted, name) for name in _WITHOUT_EFFECT}
-    return msgspec.structs.replace(current, **moved) != wanted
+    """Tell whether a server must start anew to run by another configuration.
+
+    Who belongs where is no such reason, nor what the gateway alone does otherwise from one request to the next.
+    """
+    at_once = (*_WITHOUT_EFFECT, *_OF_THE_GATEWAY, *(() if _has_private_talks(wanted) else ("session_ttl",)))
+    return msgspec.structs.replace(current, **{name: getattr(wanted, name) for name in at_once}) != wanted
+
+
+def _has_private_talks(config: RunConfig) -> bool:
+    """Tell whether sessions have conversations of their own with the server, which last as long as was said first."""
+    return config.stdio_sessions == "per-client" or config.transport == "sse"
 
 
 def swap_kind(current: RunConfig, wanted: RunConfig, *, runs: bool, stateful: bool) -> SwapKind:

@@ -6,6 +6,7 @@ from typing import cast
 
 import msgspec
 
+from thv_core.errors import InvalidDocument
 from thv_core.model.document import decode_document, encode_document
 from thv_core.model.run_config import RunConfig
 from thv_core.model.status import Desired, Status
@@ -43,10 +44,13 @@ def workload_of(row: tuple[object, ...], origin: str) -> Workload:
     values = dict(zip(_COLUMNS, row, strict=True))
     config, successor = (cast("bytes | None", values.pop(name)) for name in ("config", "successor"))
     seats = cast("bytes | str", values.pop("seats"))
-    values["seats"] = msgspec.json.decode(seats, type=tuple[SeatLife, ...])
     del values["port"]
     values["provisional"] = bool(values["provisional"])
     where = f"{origin}: the workload {values['name']}"
+    try:
+        values["seats"] = msgspec.json.decode(seats, type=tuple[SeatLife, ...])
+    except msgspec.DecodeError as error:
+        raise InvalidDocument(f"{where}: its seats are not understood: {error}") from None
     values["config"] = decode_document(config or b"", RunConfig, where)
     if successor is not None:
         values["successor"] = decode_document(successor, Successor, where)

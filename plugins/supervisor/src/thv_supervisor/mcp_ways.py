@@ -12,12 +12,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from thv_core.errors import Unavailable
-from thv_supervisor.event_stream import Event, bodies, events
+from thv_supervisor.event_stream import MOST_BYTES, Event, bodies, events
 from thv_supervisor.places import Place
 
 __all__ = ["EventWay", "Rejected", "RequestWay", "Way"]
 
 _PAUSE = 0.1
+
+MOST_REASON = 1 << 20
+"""Bytes of a refusal that are read for its reason."""
 
 
 class Rejected(Unavailable):
@@ -71,12 +74,12 @@ class RequestWay:
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """See :meth:`Way.tell`."""
-        self._sent("POST", message).read()
+        self._sent("POST", message).read(MOST_BYTES)
 
     def leave(self) -> None:
         """See :meth:`Way.leave`."""
         if "mcp-session-id" in self.headers:
-            self._sent("DELETE", None).read()
+            self._sent("DELETE", None).read(MOST_BYTES)
 
     def close(self) -> None:
         """See :meth:`Way.close`."""
@@ -85,8 +88,8 @@ class RequestWay:
     def _sent(self, verb: str, message: Mapping[str, Any] | None) -> http.client.HTTPResponse:
         body = None if message is None else json.dumps(message).encode()
         if self._last is not None and not self._last.isclosed():
-            # What follows an answer, before the connection can be used again.
-            self._last.read()
+            # What follows an answer may never end.
+            self._connection.close()
         self._connection.request(verb, self._place.path, body, self.headers)
         response = self._last = self._connection.getresponse()
         if response.status >= 400 and verb == "POST":
@@ -168,7 +171,7 @@ def _messages(stream: Iterator[Event], ends: float) -> Iterator[object]:
 
 
 def _rejected(response: http.client.HTTPResponse, url: str) -> Rejected:
-    text = response.read().decode("utf-8", "replace")
+    text = response.read(MOST_REASON).decode("utf-8", "replace")
     error: dict[str, Any] = {}
     reason = text[:200]
     try:

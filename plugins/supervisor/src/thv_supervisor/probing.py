@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-from collections.abc import Mapping
+import socket
+import threading
+from collections.abc import Generator, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -20,6 +22,8 @@ from thv_supervisor.event_stream import MOST_BYTES, events
 __all__ = ["spoken"]
 
 PROBE_SECONDS = 5.0
+"""How long each answer may be waited for, and each connection last: one that never stops saying nothing among them."""
+
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 MODERN_ERRORS = (-32020, -32021, -32022)
@@ -74,7 +78,7 @@ class _Probe:
 
     def has_stream(self) -> bool:
         """Tell whether a GET begins with the event that names where to post."""
-        with contextlib.closing(self._kind(*self._place, timeout=PROBE_SECONDS)) as connection:
+        with self._connected() as connection:
             connection.request("GET", self._path, headers={**self._headers, "accept": "text/event-stream"})
             response = connection.getresponse()
             if response.status != 200 or "text/event-stream" not in response.headers.get("content-type", ""):
@@ -83,7 +87,7 @@ class _Probe:
             return first is not None and first.kind == "endpoint"
 
     def _posted(self, message: object, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        with contextlib.closing(self._kind(*self._place, timeout=PROBE_SECONDS)) as connection:
+        with self._connected() as connection:
             body = json.dumps(message).encode()
             connection.request("POST", self._path, body, {**self._headers, **_JSON, **headers})
             with connection.getresponse() as response:
@@ -92,15 +96,29 @@ class _Probe:
                 is_short = response.status != 200 and (response.length or 0) <= MOST_BYTES
                 return response.status, response.read(MOST_BYTES) if is_short else b""
 
+    @contextlib.contextmanager
+    def _connected(self) -> Generator[http.client.HTTPConnection]:
+        with contextlib.closing(self._kind(*self._place, timeout=PROBE_SECONDS)) as connection:
+            connection.connect()
+            cut = threading.Timer(PROBE_SECONDS, _cut, (connection.sock,))
+            cut.start()
+            try:
+                yield connection
+            finally:
+                cut.cancel()
+                cut.join()
+
     def _leave(self, session: str) -> None:
         """End a session that was only opened to see whether it can be."""
-        with (
-            contextlib.suppress(OSError, http.client.HTTPException),
-            contextlib.closing(self._kind(*self._place, timeout=PROBE_SECONDS)) as connection,
-        ):
+        with contextlib.suppress(OSError, http.client.HTTPException), self._connected() as connection:
             head = {**self._headers, "mcp-session-id": session, "mcp-protocol-version": LEGACY}
             connection.request("DELETE", self._path, headers=head)
             connection.getresponse().close()
+
+
+def _cut(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _code(body: bytes) -> object:

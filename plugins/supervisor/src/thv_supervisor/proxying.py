@@ -1,11 +1,10 @@
-"""Serve one server that runs somewhere else by a gateway of its own, in this process, until a signal ends it."""
+"""Serve one server that runs somewhere else by a gateway of its own, a child of this process, until a signal."""
 
 from __future__ import annotations
 
 import os
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,8 +16,9 @@ from thv_core.model.document import decode_document, encode_document
 from thv_core.model.route import GatewayCommand, Order, Route, RouteReport, RouteSnapshot, RouteState
 from thv_core.model.run_config import RunConfig, checked
 from thv_core.services.serving import client_terms, forward_headers, request_timeout
-from thv_core.spi.gateways import GATEWAY_SOCKET, ROUTES_FILE, Gateway, GatewaySeat
+from thv_core.spi.gateways import GATEWAY_SOCKET, ROUTES_FILE, Gateway
 from thv_core.state.files import connect_unix
+from thv_supervisor.gateway_child import GatewayChild, serving
 from thv_supervisor.real_paths import with_real_paths
 
 __all__ = ["proxied", "remote_config", "remote_route"]
@@ -66,97 +66,65 @@ def remote_route(config: RunConfig) -> Route:
 
 
 def proxied(
-    route: Route, gateway: Gateway, ready: Callable[[RouteReport], None], values: Mapping[str, str] = NO_VALUES
+    route: Route,
+    gateway: Gateway,
+    ready: Callable[[RouteReport], None],
+    values: Mapping[str, str] = NO_VALUES,
+    workers: int = 1,
 ) -> None:
     """Serve a route until SIGINT or SIGTERM; calls in flight are finished then.
 
-    Everything lies in a directory that is removed at the end; neither control nor its state is needed.
+    Everything lies in a directory that is removed at the end; neither control nor its state is needed. This process
+    has a single thread, because the gateway is forked from it.
 
-    :param ready: called in another thread, once, when the server answers.
+    :param ready: called once, when the server answers.
     :param values: of the secrets that its headers need; they go to the gateway's memory only.
+    :param workers: how many processes carry the traffic.
     :raises ThvError: when it does not, or when the port is taken.
     """
-    lifeline, far_end = os.pipe()
-    try:
-        with tempfile.TemporaryDirectory(prefix="thv-proxy-") as folder:
-            seat = GatewaySeat(directory=Path(folder), lifeline=lifeline)
-            snapshot = encode_document(RouteSnapshot(routes=(route,)))
-            (seat.directory / ROUTES_FILE).write_bytes(snapshot)
-            watch = _Watch(seat.directory, far_end, ready, values)
-            watch.start()
+    with tempfile.TemporaryDirectory(prefix="thv-proxy-") as folder:
+        directory = Path(folder)
+        (directory / ROUTES_FILE).write_bytes(encode_document(RouteSnapshot(routes=(route,))))
+        with serving(gateway, directory, workers) as child:
             try:
-                gateway.serve(seat)
-            finally:
-                watch.leave()
-    finally:
-        os.close(lifeline)
-    if watch.failure is not None:
-        raise watch.failure
+                report = _decisive(directory / GATEWAY_SOCKET, child, values)
+            except (OSError, ThvError) as error:
+                raise StartFailed(f"the gateway does not report: {error}") from None
+            if report is not None and report.state is not RouteState.READY:
+                raise _failure(report)
+            if report is not None:
+                ready(report)
+            code = child.wait()
+            if code and not child.asked:
+                raise StartFailed(f"the gateway ended with {code}", hint="What it wrote before says why.")
 
 
-class _Watch(threading.Thread):
-    """Waits for the first report that decides, and ends the gateway when it is a bad one.
+def _decisive(path: Path, child: GatewayChild, values: Mapping[str, str]) -> RouteReport | None:
+    """Return the first report that decides, or ``None`` when the gateway ends before there is one."""
+    channel = _connected(path, child)
+    if channel is None:
+        return None
+    with channel, channel.makefile("rb") as lines:
+        if values:
+            command = GatewayCommand(order=Order.VALUES, values=dict(values))
+            channel.sendall(encode_document(command) + b"\n")
+        for line in lines:
+            report = decode_document(line, RouteReport, "the report")
+            if report.state is not RouteState.STARTING:
+                return report
+    return None
 
-    ``failure`` is why. It owns ``far_end``, whose closing tells the gateway to end at once.
-    """
 
-    def __init__(
-        self, directory: Path, far_end: int, ready: Callable[[RouteReport], None], values: Mapping[str, str]
-    ) -> None:
-        super().__init__(daemon=True)
-        self._values = values
-        self.failure: ThvError | None = None
-        self._path = directory / GATEWAY_SOCKET
-        self._far_end = far_end
-        self._ready = ready
-        self._left = threading.Event()
-
-    def run(self) -> None:
-        """Read reports until one decides."""
+def _connected(path: Path, child: GatewayChild) -> socket.socket | None:
+    ends = time.monotonic() + START_SECONDS
+    while not child.is_over:
         try:
-            report = self._decisive()
-        except (OSError, ThvError) as error:
-            self.failure = StartFailed(f"the gateway does not report: {error}")
-        else:
-            if report is None:
-                return
-            if report.state is RouteState.READY:
-                self._ready(report)
-                return
-            self.failure = _failure(report)
-        os.close(self._far_end)
-        self._far_end = -1
-
-    def leave(self) -> None:
-        """Watch no more: the gateway has ended."""
-        self._left.set()
-        self.join()
-        if self._far_end >= 0:
-            os.close(self._far_end)
-
-    def _decisive(self) -> RouteReport | None:
-        channel = self._connected()
-        if channel is None:
-            return None
-        with channel, channel.makefile("rb") as lines:
-            if self._values:
-                command = GatewayCommand(order=Order.VALUES, values=dict(self._values))
-                channel.sendall(encode_document(command) + b"\n")
-            for line in lines:
-                report = decode_document(line, RouteReport, "the report")
-                if report.state is not RouteState.STARTING:
-                    return report
-        return None
-
-    def _connected(self) -> socket.socket | None:
-        ends = time.monotonic() + START_SECONDS
-        while not self._left.wait(_PAUSE):
-            try:
-                return connect_unix(self._path)
-            except OSError:
-                if time.monotonic() > ends:
-                    raise
-        return None
+            return connect_unix(path)
+        except OSError:
+            if time.monotonic() > ends:
+                raise
+        time.sleep(_PAUSE)
+    return None
 
 
 def _failure(report: RouteReport) -> ThvError:

@@ -485,6 +485,28 @@ def test_a_second_change_is_refused_and_the_same_request_again_is_the_same_chang
     play(rig, story)
 
 
+def test_what_only_the_gateway_does_otherwise_is_done_at_once_and_disturbs_no_server(rig: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        await rig.run(control)
+        (life,) = rig.runtime.lives
+        keeper = await control.submit(edit(control, allowed_origins=("https://a.example",), session_ttl="5m"))
+        assert await rig.story(keeper) == [None]
+        await rig.until(lambda: rig.gateway.routes["echo"].terms.origins == ("https://a.example",))
+        route = rig.gateway.routes["echo"]
+        assert (route.incarnation, route.terms.session_ttl, route.candidate) == (life, 300.0, None)
+        assert (rig.runtime.lives, control.ground.store.get("echo").successor) == ([life], None)
+
+    play(rig, story)
+
+
+def test_a_retiring_life_has_as_long_as_a_call_to_its_workload_may_take(rig: Any) -> None:
+    async def story(control: Reconciler) -> None:
+        keeper = await control.submit(rig.request(request_timeout="30m"))
+        assert keeper.tended.request_timeout == 1800.0
+
+    play(rig, story)
+
+
 def test_what_somebody_else_changed_while_a_change_was_prepared_is_not_lost(rig: Any) -> None:
     build = rig.builder.build
 

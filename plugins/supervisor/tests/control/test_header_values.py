@@ -26,7 +26,8 @@ def request_far(rig: Any) -> Any:
     """A request for a server somewhere else whose secrets are at hand."""
     rig.drivers.handed[Runtime, "remote"] = rig.runtime
     rig.secrets.set("token", "v4lue")
-    return rig.request(URL, name="far", header_forward=HEADERS, shell_values={"env:KEY": "k3y"})
+    headers = {"header_forward": HEADERS, "shell_values": {"env:KEY": "k3y"}}
+    return rig.request(URL, name="far", transport="streamable-http", **headers)
 
 
 def test_the_gateway_gets_the_values_and_the_route_their_names(rig: Any, request_far: Any) -> None:

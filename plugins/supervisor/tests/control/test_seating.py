@@ -113,7 +113,9 @@ def test_a_seat_is_refused_to_nobody_because_of_another_report(rig: Any) -> None
     play(rig, story)
 
 
-def test_a_seat_that_hangs_keeps_neither_another_waiting_nor_the_end_of_the_workload(rig: Any, monkeypatch: Any) -> None:
+def test_a_seat_that_hangs_keeps_neither_another_waiting_nor_the_end_of_the_workload(
+    rig: Any, monkeypatch: Any
+) -> None:
     start, hanging, go_on = seating.start, asyncio.Event(), asyncio.Event()
 
     async def story(control: Reconciler) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["proxy"]
 
+MOST_WORKERS = 64
+"""As many as the setting ``gateway_workers`` allows."""
+
 
 class _ServerOrCommand(click.Group):
     """A group whose first word is a command of it, or else the name of a server."""
@@ -66,6 +69,13 @@ class _ServerOrCommand(click.Group):
     type=click.Choice(["auto", "streamable-http", "sse"]),
     help="How the server speaks; auto finds out.",
 )
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, MOST_WORKERS),
+    help="How many processes carry the traffic.",
+)
 @spelled_serving(*PROXIED)
 @click.pass_context
 def proxy(context: click.Context, /, server_name: str, target_uri: str, **flags: Any) -> None:
@@ -83,7 +93,7 @@ def proxy(context: click.Context, /, server_name: str, target_uri: str, **flags:
     console: Console = context.obj
     serving = serving_keys(flags, console.directory)
     config = remote_config(server_name, target_uri, {"host": flags["host"], "port": flags["port"], **serving})
-    _serve(console, config, flags["transport"])
+    _serve(console, config, flags["transport"], flags["workers"])
 
 
 @proxy.command(short_help="Speak to a workload over standard input and output.")
@@ -104,7 +114,7 @@ def stdio(console: Console, name: str) -> None:
     Bridge(session, console.message).run(sys.stdin.buffer, sys.stdout.buffer)
 
 
-def _serve(console: Console, config: RunConfig, transport: str) -> None:
+def _serve(console: Console, config: RunConfig, transport: str, workers: int) -> None:
     from thv_core.kernel import compose
     from thv_core.services.resolving_secrets import resolve_headers
     from thv_core.services.serving import client_url
@@ -128,7 +138,7 @@ def _serve(console: Console, config: RunConfig, transport: str) -> None:
     console.going_on("waiting", f"for {config.remote_url} to answer, {START_SECONDS:g} s at most")
     found = spoken(config, values) if transport == "auto" else transport
     route = remote_route(replace(config, transport=found))
-    proxied(route, kernel.drivers.get(Gateway, kernel.configuration.gateway), ready, values)
+    proxied(route, kernel.drivers.get(Gateway, kernel.configuration.gateway), ready, values, workers)
 
 
 def _heed_signals() -> None:

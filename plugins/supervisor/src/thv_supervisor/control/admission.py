@@ -20,7 +20,9 @@ from thv_core.services.assembling import assemble, assemble_remote, is_pinned, p
 from thv_core.spi.runtimes import Runtime
 from thv_core.spi.sources import Builder, ServerSource
 from thv_supervisor.control.ground import Ground
+from thv_supervisor.control.header_values import header_values
 from thv_supervisor.control.outlets import outlet_plan
+from thv_supervisor.probing import spoken
 from thv_supervisor.real_paths import with_real_paths
 
 __all__ = ["Admitted", "admit", "ephemeral_start", "is_free"]
@@ -114,8 +116,10 @@ def _connectable(config: RunConfig, runtime: Runtime) -> None:
 async def _configured(request: RunRequest, ground: Ground, current: Workload | None) -> Admitted:
     name = _name(request, current)
     if is_url(request.server):
-        asked = msgspec.structs.replace(request, name=name)
-        return Admitted(assemble_remote(asked), f"{place_of(request.server)}, which runs somewhere else")
+        remote = assemble_remote(msgspec.structs.replace(request, name=name))
+        if not request.transport:
+            remote = msgspec.structs.replace(remote, transport=await _spoken(remote, request, ground, current))
+        return Admitted(remote, f"{place_of(request.server)}, which runs somewhere else")
     if request.run_config is not None:
         named = checked(msgspec.structs.replace(request.run_config, name=name or request.run_config.name))
         return await _pinned(named, ground, current)
@@ -123,6 +127,16 @@ async def _configured(request: RunRequest, ground: Ground, current: Workload | N
     entry, seconds = await _resolved(wanted, ground)
     config = assemble(msgspec.structs.replace(request, server=wanted, name=name), entry)
     return Admitted(config, _said(entry), seconds)
+
+
+async def _spoken(config: RunConfig, request: RunRequest, ground: Ground, current: Workload | None) -> str:
+    """Return how a server somewhere else speaks: as it did, or as is found out now."""
+    if current is not None and current.config.remote_url == config.remote_url:
+        return current.config.transport
+    shell = {**ground.shell_values.of(config.name if current else ""), **request.shell_values}
+    values = await header_values(config, shell, ground)
+    # Threads of their own: a place in the network that takes its time keeps nobody else from being admitted.
+    return await ground.calls.run("probing", RESOLVE_LIMIT, lambda: spoken(config, values))
 
 
 def _name(request: RunRequest, current: Workload | None) -> str:

@@ -186,6 +186,8 @@ class Reconciler:
         """Return a keeper that keeps nothing and tells that all is as it should be: there is nothing to wait for."""
         if request.shell_values:
             self.ground.shell_values.keep(name, {**self.ground.shell_values.of(name), **request.shell_values})
+        # What its route says may be otherwise now.
+        self.wake(name)
         told = Keeper(name, self.ground)
         told.happenings.tell(None)
         return told

@@ -13,6 +13,8 @@ from thv_core.model.group import Group
 from thv_core.model.run_config import MiddlewareConfig, RunConfig
 from thv_core.model.serving import SERVING
 from thv_core.model.status import Status
+from thv_core.spi.runtimes import Runtime
+from thv_supervisor.control import admission
 from thv_supervisor.control.api.requests import CreateRequest
 from thv_supervisor.control.api.translating import kept
 from thv_supervisor.control.reconciler import Reconciler
@@ -307,5 +309,83 @@ def test_an_edit_that_cannot_be_meant_changes_nothing(
         reply = await asked(app, "POST", path, body(**given))
         assert reply.status == status, reply.body
         assert (config(control), len(rig.runtime.lives)) == (before, 1)
+
+    play(story)
+
+
+@pytest.fixture
+def far(rig: Any) -> Any:
+    """A runtime of what runs somewhere else, in memory."""
+    rig.drivers.handed[Runtime, "remote"] = rig.runtime
+    return rig
+
+
+URL = "https://mcp.example/mcp?team=1"
+
+
+def test_a_server_somewhere_else_is_created_by_its_url_and_edited_as_it_is_told(
+    play: Any, asked: Any, far: Any
+) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
+        headers = {"add_plaintext_headers": {"X-Team": "search"}}
+        given = {"name": "echo", "url": URL, "transport": "sse", "network_isolation": False, "header_forward": headers}
+        assert (await asked(app, "POST", ALL, json.dumps(given).encode())).status == 201
+        await far.becomes(control, "echo", Status.RUNNING)
+        assert (config(control).remote_url, config(control).transport) == (URL, "sse")
+        told = (await asked(app, "GET", ONE)).json()
+        assert (told["url"], told["image"], told["header_forward"]) == (URL, "", headers)
+        again = await asked(app, "POST", f"{ONE}/edit", json.dumps(told).encode())
+        assert (again.status, len(far.runtime.lives)) == (200, 1)
+        # What an edit leaves out is not asked of the server again.
+        silent = {"url": URL, "header_forward": headers}
+        assert (await asked(app, "POST", f"{ONE}/edit", json.dumps(silent).encode())).status == 200
+        assert (config(control).transport, len(far.runtime.lives)) == ("sse", 1)
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"image": "fake://echo"}, "there is an image and a url"),
+        ({"url": "mcp.example"}, "is not the URL of an MCP endpoint"),
+        ({"url": "https://user:secret@mcp.example/mcp"}, "must not hold a password"),
+        ({"volumes": ["/usr:/data:ro"]}, "--volume means nothing to a server that runs somewhere else"),
+        ({"permission_profile": {"read": ["/usr"]}}, "--permission-profile means nothing to a server"),
+        ({"transport": "stdio"}, "transport stdio needs a server that runs here"),
+    ],
+)
+def test_what_cannot_be_meant_of_a_server_somewhere_else_is_refused(
+    play: Any, asked: Any, far: Any, more: dict[str, Any], told: str
+) -> None:
+    async def story(app: ASGIApp, control: Reconciler) -> None:
+        given = {"name": "echo", "url": URL, "transport": "streamable-http"} | more
+        reply = await asked(app, "POST", ALL, json.dumps(given).encode())
+        assert reply.status == 400
+        assert told in reply.body.decode()
+        assert "user:secret" not in reply.body.decode()
+        assert not control.ground.store.names()
+
+    play(story)
+
+
+def test_how_a_server_somewhere_else_speaks_is_found_out(
+    play: Any, asked: Any, far: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed: list[tuple[str, dict[str, str]]] = []
+
+    def spoken(config: RunConfig, values: dict[str, str]) -> str:
+        probed.append((config.remote_url, values))
+        return "sse"
+
+    monkeypatch.setattr(admission, "spoken", spoken)
+    far.secrets.set("token", "v4lue")
+
+    async def story(app: ASGIApp, control: Reconciler) -> None:
+        headers = {"add_headers_from_secret": {"Authorization": "token"}}
+        given = {"name": "echo", "url": URL, "header_forward": headers}
+        assert (await asked(app, "POST", ALL, json.dumps(given).encode())).status == 201
+        assert config(control).transport == "sse"
+        assert probed == [(URL, {"token": "v4lue"})]
 
     play(story)

@@ -50,6 +50,7 @@ class CreateRequest(Document, frozen=True, kw_only=True):
 
     name: str = ""
     image: str = ""
+    url: str = ""
     host: str = ""
     transport: str = ""
     proxy_mode: str = ""
@@ -75,7 +76,6 @@ class CreateRequest(Document, frozen=True, kw_only=True):
     tls_certificate: str | None = None
     tls_key: str | None = None
     socket: str | None = None
-    url: str = ""
     registry: str = ""
     server: str = ""
     allow_docker_gateway: bool | None = None

@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from thv_core.errors import InvalidRequest
+from thv_core.model.elsewhere import is_url
 from thv_core.model.request import RunRequest
 from thv_core.model.run_config import RunConfig
 from thv_core.model.secret_reference import SHELL_PREFIX
@@ -22,7 +23,6 @@ _OF_TOOLHIVE = ("proxy_mode", "trust_proxy_headers", "header_forward")
 """What ToolHive's requests have of how clients meet a workload: a whole edit without it asks for the usual."""
 
 _ABSENT = {
-    "url": "remote servers",
     "registry": "a catalog of servers",
     "server": "a catalog of servers",
     "allow_docker_gateway": "the gateway of Docker",
@@ -46,7 +46,7 @@ def as_run_request(asked: CreateRequest, present: Sequence[str] = ()) -> RunRequ
     _refuse_absent(asked)
     return RunRequest(
         request_id=str(uuid.uuid4()),
-        server=asked.image,
+        server=asked.image or _elsewhere(asked.url),
         name=asked.name,
         group=asked.group,
         host=asked.host,
@@ -62,6 +62,14 @@ def as_run_request(asked: CreateRequest, present: Sequence[str] = ()) -> RunRequ
     )
 
 
+def _elsewhere(url: str) -> str:
+    if not is_url(url):
+        raise InvalidRequest(
+            f"url {url!r} is not the URL of an MCP endpoint", hint="Write https://mcp.example.com/mcp."
+        )
+    return url
+
+
 def _serving(asked: CreateRequest) -> dict[str, Any]:
     """Return the keys that say how clients meet a workload, of those that were given."""
     given = {key: getattr(asked, key) for key in SERVING}
@@ -69,10 +77,11 @@ def _serving(asked: CreateRequest) -> dict[str, Any]:
 
 
 def as_create_request(config: RunConfig) -> CreateRequest:
-    """Return a configuration in the shape in which it is created."""
+    """Return a configuration in the shape in which it is created; a server somewhere else has nothing to isolate."""
     return CreateRequest(
         name=config.name,
         image=config.image,
+        url=config.remote_url,
         host=config.host,
         transport=config.transport,
         proxy_port=config.port,
@@ -81,8 +90,8 @@ def as_create_request(config: RunConfig) -> CreateRequest:
         env_vars=config.env_vars,
         secrets=tuple(SecretParameter(name=each.name, target=each.target) for each in config.secret_references),
         volumes=config.volumes,
-        permission_profile=config.permission_profile,
-        network_isolation=True,
+        permission_profile=None if config.remote_url else config.permission_profile,
+        network_isolation=None if config.remote_url else True,
         group=config.group,
         **{key: getattr(config, key) for key in SERVING},
     )
@@ -112,14 +121,16 @@ def _refuse_absent(asked: CreateRequest) -> None:
     for field, feature in _ABSENT.items():
         if not _says_nothing(getattr(asked, field)):
             raise InvalidRequest(f"{field}: this version does not have {feature}", hint=f"Leave {field} out.")
-    if asked.network_isolation is False:
+    if asked.image and asked.url:
+        raise InvalidRequest("there is an image and a url", hint="A server runs here or somewhere else: leave one out.")
+    if asked.network_isolation is False and not asked.url:
         raise InvalidRequest(
             "network_isolation: every server is isolated, and none can do without",
             hint="Say in permission_profile.network.outbound what it may reach.",
         )
-    if not asked.image:
+    if not (asked.image or asked.url):
         raise InvalidRequest(
-            "image: say which server to run", hint="Write uvx://PACKAGE, such as uvx://mcp-server-time."
+            "image: say which server to run", hint="Write uvx://PACKAGE, such as uvx://mcp-server-time, or a url."
         )
 
 
