@@ -26,10 +26,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gateway_http_parts import UPSTREAM, Figures, loaded, nginx, peak_mib, pin, pss_mib, running
+from gateway_http_parts import UPSTREAM, Figures, loaded, nginx, peak_mib, pin, processes, pss_mib, running
 
 from thv_core.model.route import Route, RouteState
 from thv_testkit.gateways import McpClient, RunningGateway, RunningServer, free_port, serve_command
+from thv_testkit.waiting import eventually
 
 MOST_TIMES_NGINX = 3.0
 LEAST_STDIO = 8000.0
@@ -37,7 +38,10 @@ MOST_ADDED_MS = 0.1
 MOST_SESSIONS_MIB = 60.0
 MOST_STREAMS_MIB = 50.0
 MOST_BODY_MIB = 12.0
+MOST_GROWTH = 1.15
+"""So many times the CPU of one process may be used for a request by two together."""
 
+TWO = "2 processes"
 SESSIONS = 10_000
 STREAMS = 1_000
 BODY = 5 * 1024 * 1024
@@ -54,23 +58,43 @@ class Row:
     beside: str = ""
 
 
+def to_upstream(folder: Path, upstream: int, name: str) -> Route:
+    """Return a route to the upstream."""
+    return Route(
+        workload=name,
+        incarnation=f"{name}.1",
+        port=free_port(),
+        target_url=f"http://127.0.0.1:{upstream}/{name}",
+        log=str(folder / "http.log"),
+        transport="streamable-http",
+    )
+
+
+@contextlib.contextmanager
+def two_processes(folder: Path, upstream: int) -> Iterator[tuple[int, Route]]:
+    """Run a gateway of two processes before the upstream."""
+    command = serve_command("thv_gateway.gateway:HttpGateway", workers=2)
+    running_gateway = RunningGateway(command, folder / "two-processes")
+    route = to_upstream(folder, upstream, "json")
+    try:
+        running_gateway.serve(route)
+        running_gateway.start()
+        running_gateway.until(RouteState.READY, route.incarnation)
+        assert running_gateway.process is not None
+        eventually(lambda: len(processes(running_gateway.process.pid)) > 2)
+        pin(running_gateway.process.pid, 1)
+        yield running_gateway.process.pid, route
+    finally:
+        running_gateway.cut_lifeline()
+        running_gateway.kill()
+
+
 @contextlib.contextmanager
 def gateway(folder: Path, upstream: int) -> Iterator[tuple[RunningGateway, list[Route], RunningServer]]:
     """Run one gateway before the upstream, twice, and before a server on pipes."""
     server = RunningServer(folder)
     running_gateway = RunningGateway(serve_command("thv_gateway.gateway:HttpGateway"), folder / "gateway")
-    base = {"log": str(folder / "http.log"), "transport": "streamable-http"}
-    routes = [
-        Route(
-            workload=name,
-            incarnation=f"{name}.1",
-            port=free_port(),
-            target_url=f"http://127.0.0.1:{upstream}/{name}",
-            **base,
-        )
-        for name in ("json", "sse")
-    ]
-    routes.append(server.route(free_port()))
+    routes = [*(to_upstream(folder, upstream, name) for name in ("json", "sse")), server.route(free_port())]
     try:
         running_gateway.serve(*routes)
         running_gateway.start()
@@ -130,6 +154,8 @@ def show(rows: list[Row], best: dict[str, tuple[Figures, Figures]]) -> list[str]
             missed.append(f"{row.name}: {times:.2f} times the CPU of nginx, at most {MOST_TIMES_NGINX:g}")
         if beside and one.p50 > beside[1].p50 + MOST_ADDED_MS:
             missed.append(f"{row.name}: p50 {one.p50 - beside[1].p50:.3f} ms above nginx, at most {MOST_ADDED_MS:g}")
+        if row.name == TWO and "gateway json" in best and many.cpu > best["gateway json"][0].cpu * MOST_GROWTH:
+            missed.append(f"{row.name}: {many.cpu:.1f} us, at most {MOST_GROWTH:g} times those of one process")
         if row.name == "gateway stdio" and many.rate < LEAST_STDIO:
             missed.append(f"stdio: {many.rate:.0f} requests/s, at least {LEAST_STDIO:g}")
     return missed
@@ -254,6 +280,8 @@ def run(folder: Path, stack: contextlib.ExitStack, options: argparse.Namespace) 
         rows.append(
             Row(names[route.workload], f"http://127.0.0.1:{route.port}/mcp", pid, sessions[route.workload], beside)
         )
+    several, route = stack.enter_context(two_processes(folder, upstream))
+    rows.append(Row(TWO, f"http://127.0.0.1:{route.port}/mcp", several, session_of(route)))
     rows = [row for row in rows if not options.only or row.name in options.only]
     missed = show(rows, measured(rows, folder, options))
     return missed if options.no_memory else missed + weighed(routes, sessions, pid)

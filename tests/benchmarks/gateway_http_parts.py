@@ -120,10 +120,16 @@ class Figures:
     errors: int
 
 
+def processes(pid: int) -> list[int]:
+    """Return a process and those that it has started."""
+    children = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [pid, *(each for child in children for each in processes(child))]
+
+
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Return the CPU time that a process and those that it has started have used."""
+    stats = [Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in processes(pid)]
+    return sum(int(fields[11]) + int(fields[12]) for fields in stats) / TICKS
 
 
 def pss_mib(pid: int) -> float:
@@ -143,10 +149,11 @@ def peak_mib(pid: int, *, forget: bool = False) -> float:
 
 
 def pin(pid: int, core: int) -> None:
-    """Let a process run on one core only, when there is more than one."""
+    """Let a process, with those that it has started, run on one core only, when there is more than one."""
     if (os.cpu_count() or 1) > 1:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), {core})
+        for each in processes(pid):
+            for thread in Path(f"/proc/{each}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {core})
 
 
 @contextlib.contextmanager

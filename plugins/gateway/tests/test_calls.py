@@ -96,6 +96,17 @@ def test_a_cancelled_call_ends_and_the_server_learns_its_own_id(scripted: McpCli
     assert told == sent
 
 
+def test_a_call_is_cancelled_once_however_often_its_client_says_so(scripted: McpClient, stream: Any) -> None:
+    waiting = stream(scripted, "POST", call("never", identifier=1))
+    eventually(lambda: any(each.get("params", {}).get("name") == "never" for each in seen_by(scripted)))
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    for _ in range(20):
+        assert scripted.send("POST", cancelled)[0] == 202
+    assert waiting.message()["error"]["code"] == -32800
+    methods = [each["method"] for each in seen_by(scripted)]
+    assert (methods.count("notifications/cancelled"), methods.count("ping")) == (1, 1)
+
+
 def test_a_session_cannot_cancel_the_call_of_another(client: McpClient, another: Any, stream: Any) -> None:
     waiting = stream(client, "POST", call("sleep", {"seconds": 0.5}, identifier=1))
     other = another(client)

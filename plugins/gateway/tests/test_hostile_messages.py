@@ -132,6 +132,29 @@ def test_a_hostile_body_is_400_in_either_era(served: McpClient, era: str, body: 
     assert (status, json.loads(answer)["error"]["code"]) == (400, code), answer
 
 
+@pytest.mark.parametrize(
+    ("body", "identifier"),
+    [
+        ('{"jsonrpc":"1.0","id":1,"method":"tools/list"}', 1),
+        ('{"jsonrpc":"2.0","id":"a","method":"tools/list","params":[]}', "a"),
+        ('{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"x","name":"y"}}', "a"),
+        ('{ "jsonrpc" : "2.0", "id" : 2, "method" : "x", "params" : ' + "[" * 200 + "]" * 200 + "}", 2),
+        ('{"jsonrpc":"2.0","id":1,"id":2,"method":"tools/list"}', None),
+        ('{"jsonrpc":"2.0","id":{},"method":"tools/list"}', None),
+        # What answers a request of the server must not look like the answer to one of the client.
+        ('{"jsonrpc":"2.0","id":1,"result":{},"error":{}}', None),
+        ('[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]', None),
+        ('{"jsonrpc":"2.0","id":1,"method":"tools/list"', None),
+    ],
+)
+def test_a_malformed_request_is_refused_under_its_id_where_that_is_clear(
+    served: McpClient, body: str, identifier: object
+) -> None:
+    status, _, answer = served.send("POST", body.encode(), mcp_protocol_version="2025-11-25")
+    assert status == 400
+    assert json.loads(answer).get("id") == identifier, answer
+
+
 def _envelope(**changes: Any) -> Json:
     meta = {f"{META}protocolVersion": MODERN, f"{META}clientCapabilities": {}}
     meta |= {META + name: value for name, value in changes.items()}

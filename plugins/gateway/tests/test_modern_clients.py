@@ -363,6 +363,13 @@ def test_a_filter_that_is_none_is_refused(bench: Callable[..., Bench], notificat
     assert (answer.status, answer.message()["error"]["code"]) == (400, -32602)
 
 
+def test_a_listener_names_so_many_resources_and_no_more(bench: Callable[..., Bench]) -> None:
+    place = bench({"initialize": {"capabilities": {"resources": {"subscribe": True}}}})
+    for uris in ([f"a:{number}" for number in range(1001)], [f"{number}".zfill(8000) for number in range(40)]):
+        answer = place.modern.request("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}})
+        assert (answer.status, answer.message()["error"]["code"]) == (400, -32602)
+
+
 def test_a_listener_stays_through_an_exchange_of_the_server(
     bench: Callable[..., Bench], start_server: StartServer
 ) -> None:

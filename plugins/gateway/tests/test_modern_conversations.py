@@ -16,7 +16,7 @@ from thv_gateway.messages.assembly import assemble
 from thv_gateway.messages.envelope import Envelope
 from thv_gateway.messages.parsing import parse_line
 from thv_gateway.pipes import modern_listening
-from thv_gateway.pipes.correlation import Call
+from thv_gateway.pipes.call import Call
 from thv_gateway.pipes.modern_conversation import ModernConversation
 from thv_gateway.pipes.modern_for_legacy import Guise
 from thv_gateway.pipes.modern_rounds import MAX_INPUTS, MAX_ROUNDS
@@ -26,7 +26,7 @@ from thv_gateway.servers.handshake import Handshake, Handshakes
 from thv_gateway.servers.upstream import Estate
 from thv_gateway.sessions.asked import Asked
 from thv_gateway.sessions.memory import Recollection
-from thv_gateway.sessions.sessions import Abilities, Session, Sessions
+from thv_gateway.sessions.sessions import Abilities, Session, Sessions, abilities
 
 META = "io.modelcontextprotocol/"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
@@ -218,7 +218,34 @@ def test_a_question_by_url_gets_the_id_that_the_era_of_handshakes_wants(talk: Ca
         assert asked.pop("elicitationId")
         assert asked == params
 
-    talk(work)
+    talk(work, Abilities.ELICITATION | Abilities.ELICITATION_URL)
+
+
+TOLD = {
+    "elicitation": {"form": {}, "url": {}},
+    "sampling": {"tools": {}},
+    "roots": {"listChanged": True},
+    "extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html"]}, "io.modelcontextprotocol/tasks": {}},
+    "tasks": {"list": {}},
+}
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+def test_the_server_is_told_what_the_client_declared(talk: Callable[..., None], *, is_remembered: bool) -> None:
+    async def work(talk: Talk) -> None:
+        talk.session.declared = json.dumps(TOLD).encode() if is_remembered else b""
+        talk.call(name="x")
+        declared = talk.server.sent[-1]["params"]["_meta"][META + "clientCapabilities"]
+        if is_remembered:
+            assert declared.pop("extensions") == {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html"]}}
+            assert declared.pop("roots") == {"listChanged": True}
+        else:
+            assert declared.pop("roots") == {}
+        assert declared == {"elicitation": {"form": {}, "url": {}}, "sampling": {"tools": {}}}
+        talk.guise.close()
+
+    raw = {name: json.dumps(value).encode() for name, value in TOLD.items()}
+    talk(work, abilities(raw))
 
 
 @pytest.mark.parametrize(

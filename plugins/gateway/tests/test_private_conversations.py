@@ -84,6 +84,7 @@ class Server:
             asked=Asked(),
         )
         self.wires: list[FakeWire] = []
+        self.parties: list[Party] = []
         self.trouble: Exception | None = None
         self.answer: dict[str, Any] | None = INITIALIZED
         self.incarnation = ""
@@ -102,6 +103,7 @@ class Server:
         if self.trouble is not None:
             raise self.trouble
         self.wires.append(FakeWire(self.answer, self.incarnation))
+        self.parties.append(party)
         return self.wires[-1]
 
 
@@ -283,3 +285,18 @@ def test_a_refusal_carries_the_id_of_the_request() -> None:
     request = Message(kind=Kind.REQUEST, id=b'"7"', method="ping")
     assert json.loads(addressed(reply, request).body)["id"] == "7"
     assert addressed(reply, None) is reply
+
+
+def test_a_client_that_comes_with_other_fields_is_spoken_for_with_these(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        server = Server(tmp_path)
+        talk = opened(await server.talks.of(Party("one", {}, fields=((b"authorization", b"Bearer old"),))))
+        other = opened(await server.talks.of(Party("two", {}, fields=((b"authorization", b"Bearer other"),))))
+        again = opened(await server.talks.of(Party("one", {}, fields=((b"authorization", b"Bearer new"),))))
+        assert again is talk
+        assert server.parties[0].fields == ((b"authorization", b"Bearer new"),)
+        assert server.parties[1].fields == ((b"authorization", b"Bearer other"),)
+        assert other is not talk
+        server.talks.close("the test is over")
+
+    run(scenario())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -105,12 +105,10 @@ def test_a_stream_is_read_by_whoever_came_last(client: McpClient, listen: Listen
 def test_ids_are_those_of_one_session(client: McpClient, another: Any, listen: Listen) -> None:
     other = another(client)
     identifier, _ = listen(client, "POST", SLEEP).next()
-    stolen = listen(other, last_event_id=identifier)
-    # A new stream of its own: it begins with an event without a message.
-    found, message = stolen.next()
-    assert message is None
-    assert found.partition(".")[0] != identifier.partition(".")[0]
-    stolen.close()
+    # It learns nothing of a stream that is not its own, not even that there is one.
+    stolen, unknown = (listen(other, last_event_id=each).rest() for each in (identifier, f"0{identifier}"))
+    assert stolen == unknown
+    assert "id" not in stolen[0][1]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +151,45 @@ def test_a_sessions_own_stream_goes_on_where_it_broke(
 
 class Owner:
     tapes: Any = None
+
+
+def test_a_client_learns_that_a_gap_is_in_what_it_resumes(
+    gateway: Any, start_server: Any, connect: Any, listen: Listen
+) -> None:
+    client = connect(gateway, start_server("scripted_server.py", {}))
+    note = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}'
+    emit = [note] * (tapes_module.MAX_EVENTS + 2)
+    body = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "x", "arguments": {"emit": emit}}}
+    calling = listen(client, "POST", body)
+    identifier, _ = calling.next()
+    events = calling.rest()
+    assert events[-1][1]["id"] == 7
+    resumed = listen(client, last_event_id=identifier).rest()
+    assert (resumed[0][0], "dropped" in resumed[0][1]["error"]["message"]) == ("", True)
+    assert "id" not in resumed[0][1]
+    assert resumed[1:] == events[-tapes_module.MAX_EVENTS :]
+    assert all("error" not in message for _, message in listen(client, last_event_id=events[5][0]).rest()[1:])
+    assert listen(client, last_event_id=events[-3][0]).rest() == events[-2:]
+
+
+def test_a_client_learns_that_nothing_is_kept_of_a_call(client: McpClient, listen: Listen) -> None:
+    identifier, _ = listen(client, "POST", SLEEP).next()
+    (lost,) = listen(client, last_event_id=f"0{identifier}").rest()
+    assert "send the request again" in lost[1]["error"]["message"]
+
+
+def test_an_erased_tape_keeps_nothing_more_and_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tapes_module, "MAX_TAPES", 1)
+    tapes, owner = Tapes(), Owner()
+    first = tapes.begin(owner)
+    first.record(b"x" * 50)
+    assert not first.has_lost(0)
+    second = tapes.begin(owner)
+    for _ in range(100):
+        assert first.record(b"x" * 50).startswith(b"id: ")
+    assert first.has_lost(0)
+    assert not second.has_lost(0)
+    assert (first.after(0), cast("Any", tapes)._size) == ([], 0)
 
 
 def test_a_tape_keeps_the_last_events(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from mcp.client.sse import sse_client
 from mcp_types import ElicitRequestParams, ElicitResult
 from msgspec.structs import replace
 
-from thv_core.model.route import Order, Route, RouteState, Terms
+from thv_core.model.document import encode_document
+from thv_core.model.route import Order, Route, RouteSnapshot, RouteState, Terms
+from thv_core.spi.gateways import ROUTES_FILE
 from thv_gateway.sse.addresses import posting_url
 from thv_gateway.sse.line import SseLine
 from thv_gateway.stages.chain import Arrival
 from thv_gateway.web.peer import Gone
-from thv_testkit.gateways import McpClient, RunningGateway, RunningServer, free_port
+from thv_testkit.gateways import McpClient, RunningGateway, RunningServer, free_port, listens, serve_command
 from thv_testkit.waiting import eventually
 
 Serve = Callable[..., Route]
@@ -347,3 +350,53 @@ def test_a_stream_is_full_when_too_much_waits_to_be_read() -> None:
             await line.write(b"more")
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_another_introduction_on_a_stream_ends_the_session_before(
+    serve: Serve, start_server: Any, line: Any, gateway: Any
+) -> None:
+    client = line(serve(start_server()))
+    client.initialize()
+    client.initialize()
+    sessions = gateway.folder / "sessions.json"
+    assert eventually(lambda: len(json.loads(sessions.read_bytes())["echo"]["ended"]) == 1)
+    answer = client.call("tools/call", 7, name="echo", arguments={"text": "still here"})
+    assert answer["result"]["content"][0]["text"] == "still here"
+    client.close()
+    assert eventually(lambda: len(json.loads(sessions.read_bytes())["echo"]["ended"]) == 2)
+
+
+def test_a_message_finds_its_stream_by_the_listener_of_all_workloads(
+    serve: Serve, start_server: Any, line: Any, gateway: RunningGateway
+) -> None:
+    route, port = serve(start_server()), free_port()
+    snapshot = RouteSnapshot(routes=(route,), shared_port=port)
+    (gateway.folder / ROUTES_FILE).write_bytes(encode_document(snapshot))
+    gateway.order(Order.RELOAD)
+    eventually(lambda: listens(port))
+    own, common = line(route), line(replace(route, port=port), "/echo/sse")
+    assert common.url.startswith(f"http://127.0.0.1:{port}/echo/messages?session_id=")
+    for client, elsewhere, prefix in ((own, common, "/echo"), (common, own, "")):
+        client.initialize()
+        name = client.url.partition("?")[2]
+        message = {"jsonrpc": "2.0", "id": 5, "method": "ping"}
+        assert elsewhere.post(message, f"{prefix}/messages?{name}")[0] == 202
+        assert client.message()["id"] == 5
+
+
+def test_a_message_finds_its_stream_by_whichever_process_it_comes(tmp_path: Path, line: Any, http_server: Any) -> None:
+    server = http_server()
+    command = serve_command("thv_gateway.gateway:HttpGateway", workers=2)
+    gateway = RunningGateway(command, tmp_path / "several")
+    url = f"http://127.0.0.1:{server.target_port}/mcp"
+    route = server.route(tmp_path, target_port=0, target_url=url)
+    gateway.write(route)
+    gateway.start().until(RouteState.READY, route.incarnation)
+    try:
+        for client in [line(route) for _ in range(6)]:
+            client.initialize()
+            for number in range(6):
+                assert client.call("ping", number)["id"] == number
+    finally:
+        gateway.cut_lifeline()
+        gateway.ended()

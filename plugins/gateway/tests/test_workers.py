@@ -8,17 +8,26 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from thv_core.model.document import encode_document
-from thv_core.model.route import Order, Route, RouteSnapshot, RouteState
+from thv_core.model.route import Order, Route, RouteReport, RouteSnapshot, RouteState
 from thv_core.spi.gateways import ROUTES_FILE
-from thv_gateway.sessions.file_store import FileStore
+from thv_core.spi.middleware import Reply
+from thv_gateway.sessions.file_store import FileStore, forget_common, seed_common
 from thv_gateway.sessions.store import StoreUnavailable
+from thv_gateway.stages.chain import Arrival, Chain
+from thv_gateway.web.app import Application
+from thv_gateway.web.listeners import Address, Listener
+from thv_gateway.workers.forwarding import Forwarder, received
+from thv_gateway.workers.notes import Reload, Said, decoded, encoded
+from thv_gateway.workers.office import Office
 from thv_testkit.gateways import McpClient, RunningGateway, RunningServer, free_port, serve_command
 from thv_testkit.waiting import eventually
 
@@ -81,6 +90,14 @@ def listeners(port: int) -> int:
     """Return how many sockets listen on a port of loopback."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return sum(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
+
+
+def held(pid: int, port: int) -> int:
+    """Return how many connections of clients to a port of loopback a process has."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "01"}
+    owned = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()]
+    return len(sockets.intersection(owned))
 
 
 @pytest.fixture
@@ -235,3 +252,224 @@ def test_sessions_survive_a_kill_of_all_processes_at_once(
     eventually(lambda: listeners(route.port) == 2, 15)
     for client in opened:
         assert client.count()[0] > len(opened)
+
+
+def test_a_method_that_nobody_knows_is_refused_by_every_process(spread: Spread, clients: Any) -> None:
+    for client in clients(spread().port):
+        assert client.send("HEAD", None, mcp_protocol_version=MODERN)[0] == 405
+        assert client.send("PUT", b"{}", mcp_protocol_version=MODERN)[0] == 405
+        assert client.send("POST", b" " * (9 * 1024 * 1024), mcp_protocol_version=MODERN)[0] == 413
+
+
+def test_a_life_is_left_when_the_last_call_of_a_worker_has_ended(
+    spread: Spread, clients: Any, stream: Any, gateway: RunningGateway
+) -> None:
+    route = spread()
+    (client,) = clients(route.port, 1)
+    client.initialize()
+    assert gateway.process is not None
+    _, worker = children(gateway.process.pid)
+    before, seconds, last = held(worker, route.port), 0, None
+    while last is None or held(worker, route.port) == before:
+        # Each ends a second after those that the principal has got.
+        seconds += 1
+        params = {"name": "sleep", "arguments": {"seconds": seconds, "steps": 20}, "_meta": {"progressToken": 1}}
+        last = stream(client, "POST", {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
+        assert last.message()["method"] == "notifications/progress"
+    gateway.serve(structs.replace(route, incarnation="there.2", retiring=(route.incarnation,)))
+    gateway.until_quiet(route.incarnation)
+    quiet = time.monotonic()
+    message = last.message()
+    while message.get("id") != 7:
+        message = last.message()
+    assert "result" in message
+    assert time.monotonic() - quiet < 0.5
+
+
+def test_sessions_of_one_process_are_known_to_several(elsewhere: str, tmp_path: Path, clients: Any) -> None:
+    alone, several = (
+        RunningGateway(serve_command("thv_gateway.gateway:HttpGateway", workers=count), tmp_path / "gateway")
+        for count in (1, 3)
+    )
+    route = Route(
+        workload="there",
+        incarnation="there.1",
+        port=free_port(),
+        log=str(tmp_path / "there.log"),
+        transport="streamable-http",
+        target_url=elsewhere,
+    )
+    alone.write(route)
+    alone.start().until(RouteState.READY, "there.1")
+    first, *others = clients(route.port)
+    first.initialize()
+    first.count()
+    alone.cut_lifeline()
+    alone.ended()
+    several.start().until(RouteState.READY, "there.1")
+    try:
+        eventually(lambda: listeners(route.port) == 3)
+        for number, client in enumerate(others, start=2):
+            client.session = first.session
+            assert client.count()[0] == number
+    finally:
+        several.cut_lifeline()
+        several.kill()
+
+
+def test_a_database_that_is_broken_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "common.db"
+    path.write_bytes(b"this is no database at all, however long it is " * 100)
+
+    async def story() -> None:
+        one, other = FileStore(path), FileStore(path)
+        with pytest.raises(StoreUnavailable):
+            await one.put("a", b"1", 60)
+        await one.put("a", b"1", 60)
+        assert await other.get("a", 60) == b"1"
+        # Whoever has one open that was removed goes over to the one in its place.
+        forget_common(path)
+        await other.put("b", b"2", 60)
+        assert await one.get("b", 60) == b"2"
+        assert await one.get("a", 60) is None
+        await one.close()
+        await other.close()
+
+    asyncio.run(story())
+
+
+def test_a_store_is_seeded_once(tmp_path: Path) -> None:
+    path = tmp_path / "common.db"
+    seed_common(path, [("a", b"1", 60.0)])
+
+    async def story() -> None:
+        store = FileStore(path)
+        assert await store.get("a", 60) == b"1"
+        await store.remove("a")
+        seed_common(path, [("a", b"1", 60.0), ("b", b"2", 60.0)])
+        assert await store.get("a", 60) is None
+        assert await store.get("b", 60) is None
+        await store.close()
+
+    asyncio.run(story())
+
+
+def test_nobody_is_quiet_before_the_workers_of_a_predecessor_have_come(tmp_path: Path) -> None:
+    async def story() -> None:
+        said: asyncio.Queue[RouteReport] = asyncio.Queue()
+        complete: list[bool] = []
+        office = Office(1, said.put_nowait, lambda: complete.append(True))
+        await office.open(tmp_path / "workers.sock")
+        assert not office.is_quiet("there.1")
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "workers.sock"))
+        # It is not told of values that the principal itself does not know.
+        assert isinstance(decoded(await reader.readline()), Reload)
+        for quiet in (False, True):
+            report = RouteReport(workload="there", incarnation="there.1", state=RouteState.READY, quiet=quiet)
+            writer.write(encoded(Said(report)))
+            assert await said.get() == report
+            assert office.is_quiet("there.1") is quiet
+        assert complete == [True]
+        office.close()
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_a_worker_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thv_gateway.workers.office.MISSING_SECONDS", 0.01)
+
+    async def story() -> None:
+        complete = asyncio.Event()
+        office = Office(1, lambda _: None, complete.set)
+        await office.open(tmp_path / "workers.sock")
+        await complete.wait()
+        assert office.is_quiet("there.1")
+        office.close()
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_what_a_client_says_of_itself_in_the_fields_of_the_gateway_is_dropped(tmp_path: Path) -> None:
+    seen: list[Arrival] = []
+
+    async def face(arrival: Arrival) -> None:
+        seen.append(arrival)
+        arrival.peer.reply(Reply(200, b"{}", ()))
+
+    async def story() -> None:
+        app = Application("there", Chain([], lambda *_: None), cast("Any", None), lambda: (200, {}))
+        app.faces = {"/mcp": face}
+        bound = asyncio.Event()
+        listener = Listener(Address(socket=str(tmp_path / "inner.sock")), received("there", app), bound.set)
+        await bound.wait()
+        forwarder = Forwarder(tmp_path / "inner.sock")
+        fields = {b"host": b"here", b"thv-client": b"1.1.1.1", b"thv-secure": b"0", b"x-own": b"kept"}
+        peer = FakePeer()
+        given = tuple(fields.items())
+        arrival = Arrival("there", "POST", "/mcp", given, "10.0.0.7", peer=peer, fields=fields, secure=True)
+        await forwarder.carry(arrival)
+        assert peer.status == 200
+        forwarder.close()
+        listener.close()
+        # The transports are closed with the next turn of the loop.
+        await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+    (arrival,) = seen
+    assert (arrival.client, arrival.secure) == ("10.0.0.7", True)
+    assert dict(arrival.headers)[b"x-own"] == b"kept"
+    assert not {b"thv-client", b"thv-secure"} & dict(arrival.headers).keys()
+
+
+class FakePeer:
+    """Takes an answer as a whole."""
+
+    is_gone = False
+
+    def __init__(self) -> None:
+        self.status = 0
+
+    def on_gone(self, act: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None
+
+    async def body(self, limit: int) -> bytes | None:
+        return b"{}"
+
+    def reply(self, reply: Reply) -> None:
+        self.status = reply.status
+
+    def begin(self, status: int, fields: Any) -> None:
+        self.status = status
+
+    async def write(self, piece: bytes) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+_STUBBORN = """
+import os, signal, sys, time
+from thv_gateway.workers import nursery
+nursery.LAST_SECONDS = 0.3
+def work(number, tether):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.write(1, b"%d" % number)
+    time.sleep(60)
+nursery.tend(2, int(sys.argv[1]), work)
+"""
+
+
+def test_a_process_that_does_not_end_when_it_is_told_to_is_killed() -> None:
+    lifeline, held = os.pipe()
+    command = [sys.executable, "-c", _STUBBORN, str(lifeline)]
+    with subprocess.Popen(command, pass_fds=[lifeline], stdout=subprocess.PIPE) as nursery:
+        assert nursery.stdout is not None
+        assert sorted(nursery.stdout.read(2)) == [ord("0"), ord("1")]
+        nursery.terminate()
+        assert nursery.wait(20) == 0
+    os.close(lifeline)
+    os.close(held)

@@ -29,6 +29,7 @@ from thv_gateway.servers.routes import Kept, RouteTable, read_snapshot
 from thv_gateway.sessions.key import session_key
 from thv_gateway.sessions.memory import SESSIONS_FILE, Memory
 from thv_gateway.sessions.redis_store import Stores
+from thv_gateway.workers.moving_in import move_in, move_out
 from thv_gateway.workers.nursery import PRINCIPAL, tend
 from thv_gateway.workers.principal import Alone, Principal
 from thv_gateway.workers.worker import Worker
@@ -71,10 +72,10 @@ class HttpGateway(Gateway):
 
     def _serve(self, seat: GatewaySeat) -> None:
         if seat.workers == 1:
+            move_out(seat.directory)
             _looped(lambda: _Process(seat, self._trust, self._stores, alone=True).run())
             return
-        # The key is there before several processes look for it.
-        session_key(seat.directory)
+        move_in(seat.directory)
 
         def work(number: int, tether: int) -> None:
             own = replace(seat, lifeline=tether)
@@ -96,7 +97,7 @@ class _Process:
         self._stop = asyncio.Event()
         self._drain = asyncio.Event()
         self._channel = Channel(self._reports, self._obey, self._give)
-        principal = None if alone else Principal(folder, lambda: self._table.reports, self._channel.publish)
+        principal = None if alone else self._principal()
         self._others: Principal | Alone = principal or Alone()
         key = session_key(folder)
         store = self._others.store
@@ -120,6 +121,10 @@ class _Process:
         self._network.close()
         self._table.close()
         await self._stores.close()
+
+    def _principal(self) -> Principal:
+        seat = self._seat
+        return Principal(seat.directory, seat.workers - 1, lambda: self._table.reports, self._channel.publish)
 
     def _reports(self) -> list[RouteReport]:
         return [self._others.merged(report) for report in self._table.reports]

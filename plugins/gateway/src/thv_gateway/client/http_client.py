@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 from urllib.parse import urljoin, urlsplit
@@ -16,6 +16,8 @@ MOST_REDIRECTIONS = 10
 
 _LONGEST_ASIDE = 64 * 1024
 """So much is read of what a redirection says beside where to."""
+
+_LARGE = 64 * 1024
 
 _REDIRECTIONS = frozenset({301, 302, 307, 308})
 _LASTING = frozenset({301, 308})
@@ -57,14 +59,18 @@ class Place:
 
 
 class Request(NamedTuple):
-    """A request that is written for any place: ``rest`` is what follows the line that names the host."""
+    """A request that is written for any place: ``rest`` is what follows the line that names the host, up to a body."""
 
     method: bytes
     rest: bytes
+    body: bytes = b""
 
-    def at(self, place: Place) -> bytes:
-        """Return the whole request for a place."""
-        return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (self.method, place.path, place.host, self.rest)
+    def at(self, place: Place) -> tuple[bytes, ...]:
+        """Return the whole request for a place; a large body stays apart, so that it is not copied."""
+        head = (self.method, place.path, place.host, self.rest)
+        if len(self.body) < _LARGE:
+            return (b"%b %b HTTP/1.1\r\n%b\r\n%b%b" % (*head, self.body),)
+        return b"%b %b HTTP/1.1\r\n%b\r\n%b" % head, self.body
 
 
 class Carrier(Protocol):
@@ -94,7 +100,7 @@ class HttpClient:
         """Return a whole request whose fields are written already; see :func:`field_lines`."""
         if not body:
             return Request(method, lines + b"\r\n")
-        return Request(method, b"%bcontent-length: %d\r\n\r\n%b" % (lines, len(body), body))
+        return Request(method, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
 
     async def ask(self, carrier: Carrier, request: Request, *, again: bool) -> tuple[Connection, Head]:
         """Send a request and return its connection and the head of the answer; redirections here are followed.
@@ -106,18 +112,37 @@ class HttpClient:
         :raises OSError: when the server accepts none.
         :raises Broken: when no answer comes.
         """
-        place = self._place
-        connection = self._pool.take() or await self._pool.lease(place.port)
-        asked = request.at(place)
+        connection = self._pool.take() or await self._pool.lease(self._place.port)
+        carrier.connection = connection
+        connection.send(*request.at(self._place))
+        return await self.heard(carrier, connection, request, again=again)
+
+    def begin(self, carrier: Carrier, request: Request, act: Callable[[], None]) -> bool:
+        """Send a request at once, if there is a connection to be had; :meth:`heard` has to follow.
+
+        :param act: what the connection calls; see :class:`thv_gateway.client.connection.Connection`.
+        """
+        connection = self._pool.take()
+        if connection is None:
+            return False
+        carrier.connection = connection
+        connection.send(*request.at(self._place))
+        connection.act = act
+        return True
+
+    async def heard(
+        self, carrier: Carrier, connection: Connection, request: Request, *, again: bool
+    ) -> tuple[Connection, Head]:
+        """Return the connection and the head of the answer to a request that was sent; see :meth:`ask`."""
         try:
-            carrier.connection = connection
-            head = await connection.ask(asked)
+            head = await connection.answered()
         except Broken:
             stale = connection.used and not connection.begun
             if carrier.fault or not (stale and again):
                 raise
+            place = self._place
             connection = await self._pool.lease(place.port, fresh=True)
-            head = await self._carried(carrier, connection, asked)
+            head = await self._carried(carrier, connection, request.at(place))
         if head.status in _REDIRECTIONS:
             return await self._followed(carrier, request, connection, head)
         return connection, head
@@ -159,11 +184,11 @@ class HttpClient:
         return True
 
     @staticmethod
-    async def _carried(carrier: Carrier, connection: Connection, asked: bytes) -> Head:
+    async def _carried(carrier: Carrier, connection: Connection, asked: tuple[bytes, ...]) -> Head:
         carrier.connection = connection
         if carrier.fault:
             raise Broken("was given up")
-        return await connection.ask(asked)
+        return await connection.ask(*asked)
 
 
 def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -36,6 +36,9 @@ __all__ = ["Listening"]
 MAX_RESOURCES = 1000
 """So many resources one stream is about."""
 
+MAX_NAMES = 256 * 1024
+"""So many characters their URIs have together."""
+
 FEED_ATTEMPTS = 600
 """So often a stream looks for a server that is started anew; then it ends, and its client opens it again."""
 
@@ -48,6 +51,8 @@ _LISTS = {
 }
 _RESOURCES = "resourceSubscriptions"
 _TOOLS_CHANGED = Message(kind=Kind.NOTIFICATION, method="notifications/tools/list_changed")
+
+_TOO_MANY = f"One stream is about {MAX_RESOURCES} resources at most, whose URIs have {MAX_NAMES} characters together"
 
 _uris = msgspec.json.Decoder(list[str])
 
@@ -69,7 +74,9 @@ class Listening:
         wanted = _wanted(message, talk.handshake)
         if wanted is None:
             return refusal(400, INVALID_PARAMS, "notifications must be a filter of notifications", message.id)
-        if self._listens.full or len(wanted.resources) > MAX_RESOURCES or talk.subscriptions.full:
+        if len(wanted.resources) > MAX_RESOURCES or sum(map(len, wanted.resources)) > MAX_NAMES:
+            return refusal(400, INVALID_PARAMS, _TOO_MANY, message.id)
+        if self._listens.full or talk.subscriptions.full:
             return refusal(503, INTERNAL_ERROR, "Too many subscriptions", message.id, RETRY)
         listen = Listen(message.id, wanted, arrival)
         self._listens.add(listen)

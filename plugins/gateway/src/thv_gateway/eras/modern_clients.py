@@ -38,7 +38,7 @@ _GONE = frozenset({"initialize", "ping", "logging/setLevel", "resources/subscrib
 """Requests of the era of handshakes that the modern one has no more; tasks are an extension now, and another one."""
 
 _OF_ROUNDS = frozenset({"inputResponses", "requestState"})
-_EVERYTHING = Abilities.SAMPLING | Abilities.ELICITATION | Abilities.ROOTS
+_EVERYTHING = ~Abilities.NONE
 
 _Handler = Callable[[Arrival, Message, Chain], Awaitable[Reply | Flow]]
 
@@ -130,7 +130,7 @@ class ModernClients:
     def _begun(self, talk: Conversation, arrival: Arrival, message: Message) -> Work:
         """Send a request to the server, as the first round of its call."""
         # Whatever a server asks of it comes here, and is judged by what the client declares in each request.
-        session = Session("", MODERN_VERSIONS[-1], _EVERYTHING)
+        session = Session("", MODERN_VERSIONS[-1], _EVERYTHING, self._sessions.owner_of(arrival.identity))
         call, outgoing = talk.begin(_for_server(message), session)
         call.user = arrival.identity.subject if arrival.identity else ""
         envelope = Envelope.of(message.params)

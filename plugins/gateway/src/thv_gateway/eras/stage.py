@@ -19,6 +19,7 @@ class ModernMethodStage(BuiltIn):
     """Refuse what is no POST in the modern era, which has neither streams of sessions nor ends of them."""
 
     stage = Stage.ORIGIN
+    of_heads = True
 
     def at_once(self, exchange: Arrival, /) -> Reply | None:
         """Answer 405."""

@@ -19,8 +19,8 @@ from thv_gateway.messages.answers import INTERNAL_ERROR, METHOD_NOT_FOUND, MISSI
 from thv_gateway.messages.assembly import quoted, with_members
 from thv_gateway.messages.envelope import Envelope, unreserved
 from thv_gateway.messages.parsing import members, text_of
+from thv_gateway.pipes.call import Call
 from thv_gateway.pipes.conversation import Conversation
-from thv_gateway.pipes.correlation import Call
 
 __all__ = ["ROUNDS", "Work"]
 

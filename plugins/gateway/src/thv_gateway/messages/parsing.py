@@ -7,7 +7,7 @@ invalid UTF-8 and deep nesting pass; those are checked here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from functools import lru_cache
 from itertools import accumulate
 
@@ -54,10 +54,14 @@ _string = msgspec.json.Decoder(str)
 
 
 class Malformed(Exception):
-    """A body that is not one JSON-RPC message; ``code`` is the JSON-RPC code and the text says why."""
+    """A body that is not one JSON-RPC message; ``code`` is the JSON-RPC code and the text says why.
 
-    def __init__(self, code: int, text: str) -> None:
+    ``identifier`` is the raw id of a request whose envelope can be read all the same.
+    """
+
+    def __init__(self, code: int, text: str, identifier: bytes = b"") -> None:
         super().__init__(text)
+        self.identifier = identifier
         self.code = code
         self.text = text
 
@@ -71,7 +75,16 @@ class _Line(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"")
 
 
+class _Call(msgspec.Struct):
+    jsonrpc: str
+    method: str
+    id: msgspec.Raw = msgspec.Raw(b"")
+    params: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
 _line = msgspec.json.Decoder(_Line)
+_whole_call = msgspec.json.Decoder(_Call)
+_LEAST = len('{"jsonrpc":"2.0","method":""}')
 
 
 def parse_body(body: bytes) -> Message:
@@ -80,15 +93,52 @@ def parse_body(body: bytes) -> Message:
     :raises Malformed: when it is a batch, not JSON-RPC 2.0, ambiguous (duplicate or case-variant keys), not UTF-8, or
         nested deeper than :data:`MAX_DEPTH`.
     """
+    try:
+        _check_text(body)
+        return _compact(body) or _spaced(body)
+    except Malformed as error:
+        error.identifier = _readable_id(body)
+        raise
+
+
+def _readable_id(body: bytes) -> bytes:
+    """Return the raw id of a request that is malformed otherwise; empty where it is ambiguous, or may answer one."""
+    try:
+        envelope = pieces(body, _ENVELOPE, "the message")
+        _check_identifier(envelope.get("id", b""))
+    except Malformed:
+        return b""
+    identifier = envelope.get("id", b"")
+    return identifier if "method" in envelope and (identifier[:1] != b'"' or text_of(identifier)) else b""
+
+
+def _compact(body: bytes) -> Message | None:
+    """Return the call in a body without any byte that it could do without; ``None`` for anything else."""
+    try:
+        found = _whole_call.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    method, identifier, params = found.method, bytes(found.id), found.params
+    least = _LEAST + len(method) + (6 + len(identifier) if identifier else 0)
+    if params is not msgspec.UNSET:
+        least += 10 + _length(params)
+    # As in pieces: whatever is there twice, or in another way, makes it longer.
+    if found.jsonrpc != "2.0" or len(body) != least:
+        return None
+    _check_identifier(identifier)
+    if params is msgspec.UNSET:
+        return _called(method, identifier, {}, has_params=False)
+    return _called(method, identifier, {key: bytes(value) for key, value in params.items()}, has_params=True)
+
+
+def _spaced(body: bytes) -> Message:
     if body.lstrip()[:1] == b"[":
         raise Malformed(INVALID_REQUEST, "Batches are not supported")
-    _check_text(body)
-    envelope = pieces(body, _ENVELOPE, "the message")
-    if envelope.get("jsonrpc") != b'"2.0"':
+    envelope = _raws(body, _ENVELOPE, "the message")
+    if bytes(envelope.get("jsonrpc", b"")) != b'"2.0"':
         raise Malformed(INVALID_REQUEST, 'jsonrpc must be "2.0"')
-    identifier = envelope.get("id", b"")
-    if identifier and identifier[:1] not in b'"-0123456789':
-        raise Malformed(INVALID_REQUEST, "id must be a string or a number")
+    identifier = bytes(envelope.get("id", b""))
+    _check_identifier(identifier)
     if "method" not in envelope:
         return _response(envelope, identifier)
     return _call(envelope, identifier)
@@ -117,19 +167,27 @@ def pieces(text: bytes, known: frozenset[str], place: str) -> dict[str, bytes]:
     :param known: keys that are read here or by servers; another spelling of one of them is refused.
     :raises Malformed: when it is not an object, or has duplicate or case-variant keys.
     """
+    return {key: bytes(value) for key, value in _raws(text, known, place).items()}
+
+
+def _raws(text: bytes | msgspec.Raw, known: frozenset[str], place: str) -> dict[str, msgspec.Raw]:
+    """Do as :func:`pieces` without copying anything: an argument may have megabytes."""
     try:
-        found = {key: bytes(value) for key, value in _object.decode(text).items()}
+        found = _object.decode(text)
     except msgspec.ValidationError:
         raise Malformed(INVALID_REQUEST, f"{place} is not an object") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Malformed(PARSE_ERROR, "Parse error") from None
     # A compact object without duplicates has exactly this length; anything more costs every byte it adds.
-    least = 1 + 4 * len(found) + sum(map(len, found)) + sum(map(len, found.values())) if found else 2
-    if len(text) != least and not _exact(text, found):
+    if len(text) != _length(found) and not _exact(text, found):
         raise Malformed(INVALID_REQUEST, f"{place} has a duplicate key")
     if not found.keys() <= known:
         _check_case(found, known, place)
     return found
+
+
+def _length(found: Mapping[str, Sized]) -> int:
+    return 1 + 4 * len(found) + sum(map(len, found)) + sum(map(len, found.values())) if found else 2
 
 
 def members(raw: bytes) -> dict[str, bytes]:
@@ -150,29 +208,37 @@ def text_of(raw: bytes) -> str:
         return ""
 
 
-def _response(envelope: Mapping[str, bytes], identifier: bytes) -> Message:
-    result, error = envelope.get("result", b""), envelope.get("error", b"")
+def _response(envelope: Mapping[str, msgspec.Raw], identifier: bytes) -> Message:
+    result, error = bytes(envelope.get("result", b"")), bytes(envelope.get("error", b""))
     if not identifier or bool(result) == bool(error):
         raise Malformed(INVALID_REQUEST, "Neither a request, nor a notification, nor a response")
     return Message(kind=Kind.RESPONSE, id=identifier, result=result, error=error)
 
 
-def _call(envelope: Mapping[str, bytes], identifier: bytes) -> Message:
-    method = text_of(envelope["method"])
+def _call(envelope: Mapping[str, msgspec.Raw], identifier: bytes) -> Message:
+    method = text_of(bytes(envelope["method"]))
     if not method or "result" in envelope or "error" in envelope:
         raise Malformed(INVALID_REQUEST, "method must be a string, without a result or an error")
     params: dict[str, bytes] = {}
     if "params" in envelope:
-        params = pieces(envelope["params"], _PARAMS, "params")
-        if "_meta" in params:
-            pieces(params["_meta"], _META, "params._meta")
+        params = {key: bytes(value) for key, value in _raws(envelope["params"], _PARAMS, "params").items()}
+    return _called(method, identifier, params, has_params="params" in envelope)
+
+
+def _called(method: str, identifier: bytes, params: dict[str, bytes], *, has_params: bool) -> Message:
+    if not method:
+        raise Malformed(INVALID_REQUEST, "method must be a string, without a result or an error")
+    if not params.keys() <= _PARAMS:
+        _check_case(params, _PARAMS, "params")
+    if "_meta" in params:
+        pieces(params["_meta"], _META, "params._meta")
     target = _TARGET.get(method) or ("name" if "name" in params else "uri")
     return Message(
         kind=Kind.REQUEST if identifier else Kind.NOTIFICATION,
         id=identifier,
         method=method,
         params=params,
-        has_params="params" in envelope,
+        has_params=has_params,
         name=text_of(params.get(target, b"")),
     )
 
@@ -182,6 +248,11 @@ def _answer(found: _Line, identifier: bytes) -> Message | None:
     if not (result or error):
         return None
     return Message(kind=Kind.RESPONSE, id=identifier, result=b"" if error else result, error=error)
+
+
+def _check_identifier(identifier: bytes) -> None:
+    if identifier and identifier[:1] not in b'"-0123456789':
+        raise Malformed(INVALID_REQUEST, "id must be a string or a number")
 
 
 def _check_text(body: bytes) -> None:
@@ -199,21 +270,22 @@ def _depth(body: bytes) -> int:
     return max(accumulate(_STEP[byte] for byte in outside.translate(None, _BRACKETS)), default=0)
 
 
-def _exact(text: bytes, found: Mapping[str, bytes]) -> bool:
+def _exact(text: bytes | msgspec.Raw, found: Mapping[str, msgspec.Raw]) -> bool:
     """Tell whether ``text`` holds exactly the pairs of ``found``, each once and in this order, however spaced."""
-    place = _after_space(text, 0)
+    view = memoryview(text)
+    place = _after_space(view, 0)
     for key, value in found.items():
-        name = _STRING.match(text, _after_space(text, place + 1))
-        if name is None or text_of(name[0]) != key:
+        name = _STRING.match(view, _after_space(view, place + 1))
+        if name is None or text_of(bytes(name[0])) != key:
             return False
-        place = _after_space(text, _after_space(text, name.end()) + 1)
-        if not text.startswith(value, place):
+        place = _after_space(view, _after_space(view, name.end()) + 1)
+        if view[place : place + len(value)] != memoryview(value):
             return False
-        place = _after_space(text, place + len(value))
-    return text[place if found else _after_space(text, place + 1) :].rstrip(b" \t\r\n") == b"}"
+        place = _after_space(view, place + len(value))
+    return bytes(view[place if found else _after_space(view, place + 1) :]).rstrip(b" \t\r\n") == b"}"
 
 
-def _after_space(text: bytes, place: int) -> int:
+def _after_space(text: memoryview, place: int) -> int:
     match = _SPACE.match(text, place)
     return match.end() if match else place
 
@@ -223,7 +295,7 @@ def _folded(known: frozenset[str]) -> frozenset[str]:
     return frozenset(key.casefold() for key in known)
 
 
-def _check_case(found: Mapping[str, bytes], known: frozenset[str], place: str) -> None:
+def _check_case(found: Mapping[str, object], known: frozenset[str], place: str) -> None:
     folded = {key.casefold() for key in found}
     strangers = {key.casefold() for key in found if key not in known}
     if len(folded) != len(found) or strangers & _folded(known):

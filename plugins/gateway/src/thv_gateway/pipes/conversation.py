@@ -5,7 +5,7 @@ from __future__ import annotations
 from thv_core.model.message import Kind, Message
 from thv_gateway.messages.assembly import quoted
 from thv_gateway.messages.versions import Era
-from thv_gateway.pipes.correlation import Call
+from thv_gateway.pipes.call import Call
 from thv_gateway.pipes.delivery import Delivery
 from thv_gateway.pipes.subscriptions import Subscriptions
 from thv_gateway.pipes.talk import Talk, Wire
@@ -31,21 +31,26 @@ class Conversation(Talk):
         self.delivery = Delivery(self.calls, estate.sessions, wire.send, self._lose)
         self.subscriptions = Subscriptions(estate.recollection.subscriptions, estate.remember)
 
-    def mention(self, method: str, params: dict[str, bytes]) -> bytes:
-        """Send a request whose answer nobody waits for, and return its id, with which that is dropped."""
-        identifier = self.calls.fresh_id()
-        self.calls.disregard(identifier)
-        self.send(Message(kind=Kind.REQUEST, id=identifier, method=method, params=params, has_params=True))
-        return identifier
+    def mention(self, method: str, params: dict[str, bytes]) -> None:
+        """Send a request whose answer nobody waits for."""
+        self._mention(self._disregarded(), method, params)
 
     def tell_cancelled(self, call: Call, reason: bytes = b"") -> None:
         """Tell the server that nobody waits for the answer to a call any more.
 
-        It reads one message after the other: what it says once it has answered a ping is about other calls.
+        It reads one message after the other: what it says once it has answered a ping is taken to be about other calls.
+        A server that is there for one session alone, or that reads nothing, need not be asked.
         """
         super().tell_cancelled(call, reason)
-        if call.session is not None:
-            self.calls.settle_with(self.mention("ping", {}), call)
+        if call.session is not None and self.delivery.only is None and not self.congested:
+            identifier = self._disregarded()
+            self.calls.settle_with(identifier, call)
+            self._mention(identifier, "ping", {})
+
+    def cancel_overdue(self) -> None:
+        """End the calls that are overdue, and what the server asked about calls that have ended."""
+        super().cancel_overdue()
+        self.delivery.expire()
 
     def repeat(self) -> None:
         """Tell the server what sessions, or the one that it is there for, asked of a former life of it."""
@@ -92,6 +97,14 @@ class Conversation(Talk):
             if message.method == "notifications/tools/list_changed":
                 self.on_tools_changed()
         return lost == self._lost or self.heard < self._excused
+
+    def _disregarded(self) -> bytes:
+        identifier = self.calls.fresh_id()
+        self.calls.disregard(identifier)
+        return identifier
+
+    def _mention(self, identifier: bytes, method: str, params: dict[str, bytes]) -> None:
+        self.send(Message(kind=Kind.REQUEST, id=identifier, method=method, params=params, has_params=True))
 
     @property
     def _is_alone(self) -> bool:

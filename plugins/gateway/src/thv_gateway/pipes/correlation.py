@@ -14,67 +14,18 @@ from thv_core.model.message import Kind, Message
 from thv_gateway.messages.answers import CANCELLED, INTERNAL_ERROR, failure
 from thv_gateway.messages.assembly import with_members
 from thv_gateway.messages.parsing import members
+from thv_gateway.pipes.call import Call
 from thv_gateway.pipes.mailbox import Mailbox
+from thv_gateway.pipes.owners import WORK, Owners
 from thv_gateway.pipes.pressure import Pressure
 from thv_gateway.relays.flights import MOST_NAMED, short
 from thv_gateway.sessions.sessions import Session
 
-__all__ = ["MAX_CALLS", "Call", "Calls"]
+__all__ = ["MAX_CALLS", "Calls"]
 
 MAX_CALLS = 1024
 MAX_LATE = 1024
-LINGER_SECONDS = 10.0
-"""So long a server may go on to speak of a call for which nobody waits any more; it may not have learnt of that."""
-
 CANCEL_SECONDS = 1.0
-
-_WORK = frozenset({"tools/call", "prompts/get", "resources/read"})
-
-
-class Call:
-    """One request to the server: ``identifier`` is the client's raw id, ``key`` ours, ``token`` its progress token.
-
-    ``name`` is what it asks for, a tool or a URI, and ``user`` who does. ``listener`` is set where the call itself asks
-    for logs (MCP 2026-07-28), and tells whose they are. ``session`` is ``None`` for a request of
-    the gateway itself. ``status`` is the HTTP status if the answer is the first thing that comes back; ``deadline``
-    is on the clock of the event loop, as is ``impatient``, when its client is to hear at least that it is at work.
-    ``parked`` tells that the server waits for the client, which was asked something, ``settled`` that it has read that
-    nobody waits for it any more.
-    """
-
-    __slots__ = (
-        "cancelled",
-        "deadline",
-        "fault",
-        "identifier",
-        "impatient",
-        "key",
-        "listener",
-        "mailbox",
-        "method",
-        "name",
-        "parked",
-        "session",
-        "settled",
-        "status",
-        "token",
-        "user",
-    )
-
-    def __init__(self, key: bytes, message: Message, session: Session | None, mailbox: Mailbox) -> None:
-        self.key = key
-        self.identifier = message.id
-        self.method = message.method
-        self.name = message.name
-        self.session = session
-        self.deadline = self.impatient = math.inf
-        self.token = b""
-        self.user = ""
-        self.listener: object = None
-        self.mailbox = mailbox
-        self.status = 200
-        self.fault = ""
-        self.cancelled = self.parked = self.settled = False
 
 
 class Calls:
@@ -92,8 +43,8 @@ class Calls:
         self._count = 0
         self._open: dict[bytes, Call] = {}
         self._late: dict[bytes, None] = {}
-        self._lingering: dict[bytes, tuple[Session, float]] = {}
-        self._settling: dict[bytes, Call] = {}
+        self._owners = Owners(timeout, clock)
+        self._settling: dict[bytes, bytes] = {}
         self.pressure = Pressure()
 
     def __len__(self) -> int:
@@ -125,6 +76,7 @@ class Calls:
         if session is not None:
             session.calls += 1
             call.deadline = self._clock() + self._timeout
+            self._owners.serve(session)
         return call, Message(
             kind=Kind.REQUEST, id=call.key, method=message.method, params=params, has_params=message.has_params
         )
@@ -134,22 +86,20 @@ class Calls:
         if not self._close(call):
             return
         self.disregard(call.key)
-        if call.session is not None and call.method in _WORK and not call.settled:
-            self._lingering[call.key] = call.session, self._clock() + LINGER_SECONDS
+        self._owners.give_up(call)
 
     def disregard(self, key: bytes) -> None:
         """Note that nobody waits for an answer that the server may still give, which is no fault of it."""
         while len(self._late) >= MAX_LATE:
             oldest = next(iter(self._late))
             del self._late[oldest]
-            self._lingering.pop(oldest, None)
+            self._owners.forget(oldest)
             self._settling.pop(oldest, None)
         self._late[key] = None
 
     def settle_with(self, key: bytes, call: Call) -> None:
         """Let a call be over for the server as soon as it answers the request ``key``, which it was sent later."""
-        if self.is_late(key):
-            self._settling[key] = call
+        self._settling[key] = call.key
 
     def is_late(self, key: bytes) -> bool:
         """Tell whether one of our ids is that of a call for whose answer nobody waits any more."""
@@ -161,11 +111,9 @@ class Calls:
 
     def answered(self, message: Message) -> Call | None:
         """Hand a response of the server to its call, and return that; ``None`` when it answers none."""
-        call, settled = self._open.get(message.id), self._settling.pop(message.id, None)
-        self._lingering.pop(message.id, None)
-        if settled is not None:
-            settled.settled = True
-            self._lingering.pop(settled.key, None)
+        call = self._open.get(message.id)
+        self._owners.forget(message.id)
+        self._settle(self._settling.pop(message.id, b""))
         if call is None:
             return None
         self._close(call)
@@ -230,24 +178,19 @@ class Calls:
             call.session.calls -= 1
         return True
 
+    def _settle(self, key: bytes) -> None:
+        call = self._open.get(key)
+        if call is not None:
+            call.settled = True
+        self._owners.settle(key)
+
     def owners(self) -> list[Session]:
-        """Return the sessions with calls in flight; ``ping`` and lists do not make a session an owner beside others.
+        """Return the sessions that may be meant by what the server says of its own accord; see :class:`Owners`."""
+        return self._owners.among(self._open.values())
 
-        One whose call was given up, and may not be over for the server, is an owner as well; one whose call waits for
-        its client is none beside others.
-        """
-        everyone = [call for call in self if call.session is not None and not call.settled]
-        everyone = [call for call in everyone if not call.parked] or everyone
-        working = [call for call in everyone if call.method in _WORK] or everyone
-        found = {id(call.session): call.session for call in working if call.session is not None}
-        return list((found | self._lingerers()).values())
-
-    def _lingerers(self) -> dict[int, Session]:
-        if not self._lingering:
-            return {}
-        now = self._clock()
-        self._lingering = {key: each for key, each in self._lingering.items() if each[1] > now}
-        return {id(session): session for session, _ in self._lingering.values()}
+    def has_served_another(self, owner: str) -> bool:
+        """Tell whether any call was for another principal."""
+        return self._owners.have_been_others(owner)
 
     def named(self) -> list[CallInFlight]:
         """Return the first calls of clients, for the record of what the server reaches meanwhile."""
@@ -260,7 +203,7 @@ class Calls:
     def latest(self, session: Session) -> Call | None:
         """Return the session's youngest call, on whose stream a message of the server travels."""
         mine = [call for call in self if call.session is session]
-        working = [call for call in mine if call.method in _WORK]
+        working = [call for call in mine if call.method in WORK]
         return next(reversed(working or mine), None)
 
 

@@ -1,7 +1,8 @@
 """Deliver what a server says of its own accord to the one session that it concerns, and never to another.
 
 A shared pipe does not say whom a message is for. What carries a progress token or follows from a subscription is
-certain; anything else goes to the only session with calls in flight, or is refused or dropped, and counted. Over HTTP
+certain; anything else goes to the only session with calls in flight, or is refused or dropped, and counted. It never
+goes to one principal while it may be about a call of another. Over HTTP
 the stream on which a message came tells which call it is about, and there is nothing to guess.
 """
 
@@ -14,7 +15,8 @@ from typing import Protocol
 from thv_core.model.message import Kind, Message
 from thv_gateway.messages.answers import INTERNAL_ERROR, METHOD_NOT_FOUND, failure
 from thv_gateway.messages.parsing import text_of
-from thv_gateway.pipes.correlation import Call, Calls
+from thv_gateway.pipes.call import Call
+from thv_gateway.pipes.correlation import Calls
 from thv_gateway.pipes.mailbox import Mailbox
 from thv_gateway.pipes.subscriptions import Subscriptions
 from thv_gateway.sessions.sessions import Abilities, Session, Sessions
@@ -22,6 +24,8 @@ from thv_gateway.sessions.sessions import Abilities, Session, Sessions
 __all__ = ["MAX_ASKED", "Delivery", "Listener"]
 
 MAX_ASKED = 1024
+
+_SEVERAL = "several clients may be meant; --stdio-sessions per-client gives each a process of its own"
 
 _NEEDED = {
     "sampling/createMessage": Abilities.SAMPLING,
@@ -34,7 +38,7 @@ _NEEDED = {
 class _Asked:
     """A request of the server that waits for a client: which session may answer, and the server's own id.
 
-    ``about`` is the key of the call that it is about, as far as that is known.
+    ``about`` is the key of the call on whose stream it was asked; empty for a stream of the session itself.
     """
 
     session: Session
@@ -96,9 +100,9 @@ class Delivery:
         owners = self._concerned(about)
         if len(owners) != 1:
             nobody = "its call has ended" if about else "no client is listening"
-            what = "several clients have calls in flight" if owners else nobody
+            what = _SEVERAL if owners else nobody
             self._refuse(message, INTERNAL_ERROR, f"The request cannot be assigned to one client: {what}")
-        elif _NEEDED[message.method] not in owners[0].abilities:
+        elif _needed(message) not in owners[0].abilities:
             self._refuse(message, METHOD_NOT_FOUND, "The client did not declare this capability")
         else:
             self._ask(message, owners[0], about)
@@ -132,6 +136,13 @@ class Delivery:
             owners = self._concerned(about)
             self._put(message, [self._stream_of(owners[0], about)] if len(owners) == 1 else [])
 
+    def expire(self) -> None:
+        """Answer for clients what they were asked about calls that have ended."""
+        for identifier, asked in list(self._asked.items()):
+            if asked.about and self._calls.find(asked.about) is None:
+                del self._asked[identifier]
+                self._send(failure(asked.identifier, INTERNAL_ERROR, "The call that this is about has ended"))
+
     def abandon(self, mailbox: Mailbox) -> None:
         """Answer for a client that will not come back what it was asked on a stream."""
         for identifier, asked in list(self._asked.items()):
@@ -154,19 +165,25 @@ class Delivery:
         if self.only is not None:
             return [self.only]
         if not about:
-            return self._calls.owners() or self._listening()
+            return self._calls.owners() or self._audience()
         call = self._calls.find(about)
         return [call.session] if call is not None and call.session is not None else []
 
+    def _audience(self) -> list[Session]:
+        """Return who listens, as long as the server has never worked for a principal that they are not."""
+        listening = self._listening()
+        return [] if any(self._calls.has_served_another(each.owner) for each in listening) else listening
+
     def _ask(self, message: Message, session: Session, about: bytes) -> None:
-        mailbox = self._stream_of(session, about)
+        call = self._call_of(session, about)
+        mailbox = call.mailbox if call is not None else session.stream
         identifier = self._calls.fresh_id()
         if len(self._asked) >= MAX_ASKED:
             self._refuse(message, INTERNAL_ERROR, "Too many requests wait for clients")
         elif mailbox is None or not mailbox.put(_renamed(message, identifier, message.params)):
             self._refuse(message, INTERNAL_ERROR, "The client's stream is closed")
         else:
-            self._asked[identifier] = _Asked(session, message.id, mailbox, about)
+            self._asked[identifier] = _Asked(session, message.id, mailbox, call.key if call is not None else b"")
             self._stir(session, about)
 
     def _call_of(self, session: Session, about: bytes) -> Call | None:
@@ -217,6 +234,16 @@ class Delivery:
 
     def _refuse(self, message: Message, code: int, text: str) -> None:
         self._send(failure(message.id, code, text))
+
+
+def _needed(message: Message) -> Abilities:
+    """Return what a client has to be able to do for a request (MCP 2025-11-25, elicitation and sampling)."""
+    needed, params = _NEEDED[message.method], message.params
+    if needed is Abilities.ELICITATION and text_of(params.get("mode", b"")) == "url":
+        return needed | Abilities.ELICITATION_URL
+    if needed is Abilities.SAMPLING and not params.keys().isdisjoint(("tools", "toolChoice")):
+        return needed | Abilities.SAMPLING_TOOLS
+    return needed
 
 
 def _renamed(message: Message, identifier: bytes, params: Mapping[str, bytes]) -> Message:

@@ -15,15 +15,16 @@ from thv_core.spi.middleware import Reply
 from thv_gateway.messages.answers import INTERNAL_ERROR, INVALID_REQUEST, JSON, SESSION_NOT_FOUND, accepted, refusal
 from thv_gateway.messages.assembly import assemble, quoted
 from thv_gateway.messages.parsing import members, text_of
+from thv_gateway.pipes.call import Call
 from thv_gateway.pipes.conversation import Conversation
-from thv_gateway.pipes.correlation import Call
-from thv_gateway.pipes.event_stream import EventStream, Replay, is_resumable, resumable
+from thv_gateway.pipes.event_stream import EventStream, Forgotten, Replay, is_resumable, resumable
 from thv_gateway.pipes.mailbox import Mailbox
 from thv_gateway.pipes.subscriptions import MAX_URI
 from thv_gateway.servers.handshake import initialize_result
 from thv_gateway.servers.upstream import Estate, Flow, Upstream
 from thv_gateway.sessions.memory import ANONYMOUS
 from thv_gateway.sessions.sessions import Session, abilities
+from thv_gateway.sessions.tapes import is_of_call
 from thv_gateway.stages.chain import Arrival, Chain
 from thv_gateway.web.reception import RETRY
 
@@ -118,11 +119,10 @@ class PipeEndpoint:
 
     async def _initialize(self, arrival: Arrival, message: Message, chain: Chain) -> Reply:
         asked = text_of(message.params.get("protocolVersion", b""))
+        declared = message.params.get("capabilities", b"")
         result, version = initialize_result(self.link.handshake, asked)
         session = self._sessions.open(
-            version,
-            abilities(members(message.params.get("capabilities", b""))),
-            self._sessions.owner_of(arrival.identity),
+            version, abilities(members(declared)), self._sessions.owner_of(arrival.identity), declared
         )
         if session is None:
             return refusal(503, INTERNAL_ERROR, "Too many sessions", message.id, RETRY)
@@ -149,7 +149,7 @@ class PipeEndpoint:
             arrival.fault = call.fault
             answer = await chain.outward(arrival, first) or first
             return Reply(call.status, assemble(answer))
-        tape = resumable(self._sessions.tapes, session)
+        tape = resumable(self._sessions.tapes, session, of_call=True)
         return EventStream(call.mailbox, lambda: self._streamed(arrival, call), first, tape)
 
     def _streamed(self, arrival: Arrival, call: Call) -> None:
@@ -176,7 +176,7 @@ class PipeEndpoint:
 
     def _cancel(self, message: Message, session: Session) -> None:
         call = self._cancelled(message, session)
-        if call is not None:
+        if call is not None and not call.cancelled:
             self.link.conversation.calls.cancel(call)
             self.link.conversation.tell_cancelled(call, message.params.get("reason", b""))
 
@@ -184,16 +184,17 @@ class PipeEndpoint:
         return self.link.conversation.calls.of_client(session, message.params.get("requestId", b""))
 
     def _resume(self, arrival: Arrival, session: Session) -> Flow:
-        """Go on with the stream that a client names, and with a new one if it names none that is known."""
-        found = self._sessions.tapes.find(session, arrival.fields.get(b"last-event-id", b""))
-        if found is None:
-            return self._listen(session)
-        return Replay(*found)
+        """Go on with the stream that a client names; for that of the session a new one will do."""
+        event = arrival.fields.get(b"last-event-id", b"")
+        found = self._sessions.tapes.find(session, event)
+        if found is not None:
+            return Replay(*found)
+        return Forgotten() if is_of_call(event) else self._listen(session)
 
     def _listen(self, session: Session) -> EventStream:
         if session.stream is not None:
             session.stream.close()
-        tape = resumable(self._sessions.tapes, session)
+        tape = resumable(self._sessions.tapes, session, of_call=False)
         mailbox = session.stream = Mailbox(self.link.conversation.calls.pressure)
 
         def finished() -> None:

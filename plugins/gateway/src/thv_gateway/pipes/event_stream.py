@@ -11,20 +11,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from thv_core.model.message import Message
+from thv_gateway.messages.answers import INTERNAL_ERROR, failure
 from thv_gateway.messages.versions import LATEST
 from thv_gateway.pipes.mailbox import Mailbox
 from thv_gateway.sessions.sessions import Session
 from thv_gateway.sessions.tapes import Tape, Tapes
 from thv_gateway.stages.chain import Arrival, Chain
 from thv_gateway.web.peer import Gone, Peer
-from thv_gateway.web.streams import EVENT_HEADERS, KEEPALIVE, KEEPALIVE_SECONDS, pump
+from thv_gateway.web.streams import EVENT_HEADERS, KEEPALIVE, KEEPALIVE_SECONDS, as_event, pump
 
-__all__ = ["PARK_SECONDS", "EventStream", "Replay", "is_resumable", "resumable"]
+__all__ = ["PARK_SECONDS", "EventStream", "Forgotten", "Replay", "is_resumable", "resumable"]
 
 PARK_SECONDS = 30.0
 """So long a session's own stream waits for its client to come back."""
 
 _PRIME = b"retry: 1000\r\ndata: \r\n\r\n"
+_GAP = as_event(failure(b"", INTERNAL_ERROR, "Messages of this stream were dropped, because too many waited"))
+"""It has no id, so that the client resumes from what it has really read."""
+
+_OVER = as_event(failure(b"", INTERNAL_ERROR, "What this stream said is kept no more; send the request again"))
 _WITHOUT = frozenset({"", "2024-11-05"})
 
 
@@ -33,14 +38,14 @@ def is_resumable(session: Session) -> bool:
     return session.version not in _WITHOUT
 
 
-def resumable(tapes: Tapes, session: Session) -> Tape | None:
+def resumable(tapes: Tapes, session: Session, *, of_call: bool) -> Tape | None:
     """Return a tape for a new stream of a session, if its revision has resumption.
 
     It begins with an event without data where clients understand that, so that any stream can be resumed.
     """
     if not is_resumable(session):
         return None
-    tape = tapes.begin(session)
+    tape = tapes.begin(session, of_call=of_call)
     if session.version >= LATEST:
         tape.record(_PRIME)
     return tape
@@ -164,6 +169,8 @@ class Replay:
     async def _follow(self, peer: Peer) -> None:
         number = self.number
         while self.tape.reader is self and not peer.is_gone:
+            if self.tape.has_lost(number):
+                await peer.write(_GAP)
             events = self.tape.after(number)
             for _, event in events:
                 await peer.write(event)
@@ -175,6 +182,20 @@ class Replay:
                     await self.tape.news(number)
             except TimeoutError:
                 await peer.write(KEEPALIVE)
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """The end of a stream of a call of which nothing is kept: its client learns that it waits in vain."""
+
+    async def flow(self, arrival: Arrival, chain: Chain) -> None:
+        """Say so."""
+        try:
+            arrival.peer.begin(200, EVENT_HEADERS)
+            await arrival.peer.write(_OVER)
+            arrival.peer.finish()
+        except Gone:
+            return
 
 
 def _nothing() -> None:

@@ -15,21 +15,16 @@ from thv_core.model.route import Route, RouteState
 from thv_gateway.messages.assembly import assemble
 from thv_gateway.messages.parsing import parse_line
 from thv_gateway.messages.versions import Era
+from thv_gateway.pipes.call import Call
 from thv_gateway.pipes.conversation import Conversation
-from thv_gateway.pipes.correlation import Call
+from thv_gateway.pipes.greeting import introduced
 from thv_gateway.pipes.modern_conversation import ModernConversation
 from thv_gateway.pipes.modern_for_legacy import Guise
 from thv_gateway.pipes.noise import Noise
 from thv_gateway.pipes.pipe import MAX_LINE, Locked, Pipe, ServerAbsent
+from thv_gateway.pipes.relisting import Relisting
 from thv_gateway.pipes.talk import Talk
-from thv_gateway.servers.handshake import (
-    Handshake,
-    Refused,
-    discover_request,
-    discovery_of,
-    handshake_of,
-    initialize_request,
-)
+from thv_gateway.servers.handshake import Handshake, Refused
 from thv_gateway.servers.liveness import Heartbeat
 from thv_gateway.servers.tools import list_tools
 from thv_gateway.servers.upstream import Estate
@@ -43,14 +38,10 @@ _SWEEP_SECONDS = 0.5
 MOST_PINGS = 4
 """So many pings wait for an answer at once."""
 
-DISCOVER_SECONDS = 10.0
-"""How long a server that refused ``initialize`` may take to say what it speaks instead."""
-
 _PINGS = {
     Era.LEGACY: Message(kind=Kind.REQUEST, id=b"0", method="ping"),
     Era.MODERN: Message(kind=Kind.REQUEST, id=b"0", method="server/discover"),
 }
-_INITIALIZED = Message(kind=Kind.NOTIFICATION, method="notifications/initialized")
 
 
 class _PipeWire:
@@ -96,7 +87,7 @@ class Link:
         self._pings: list[Call] = []
         self._obstacle = ""
         self._told: tuple[str, ...] = ()
-        self._stale = self._relisting = False
+        self._relisting = Relisting(self._relist, self._spawn)
         self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start()), loop.create_task(self._sweep())}
 
     @property
@@ -215,35 +206,20 @@ class Link:
         name = self.route.incarnation
         handshake = self._estate.handshakes.of(name)
         if handshake is None:
-            handshake = await self._introduced()
+            handshake = await introduced(self.conversation, name, self._hinder)
             self._estate.handshakes.keep(name, handshake)
         if Era.LEGACY not in handshake.eras:
             self._disguise(handshake)
         self._talk.handshake = handshake
 
-    async def _introduced(self) -> Handshake:
-        try:
-            handshake = handshake_of(await self._answer(initialize_request(self.route.incarnation)))
-        except Refused as refused:
-            return await self._discovered(refused)
-        self.conversation.send(_INITIALIZED)
-        return handshake
+    def _hinder(self, obstacle: str) -> None:
+        """Take note of what its user is told if it never becomes ready.
 
-    async def _discovered(self, refused: Refused) -> Handshake:
-        """Return what a server says of itself that refused to initialize; one that knows neither has said why."""
+        :raises ServerAbsent: when it has ended meanwhile.
+        """
         if self.state is not RouteState.STARTING:
-            raise refused
-        self._obstacle = f"{self.route.workload} refused initialize: {refused}"
-        try:
-            async with asyncio.timeout(DISCOVER_SECONDS):
-                return discovery_of(await self._answer(discover_request(self.route.incarnation)))
-        except (Refused, TimeoutError):
-            raise refused from None
-
-    async def _answer(self, request: Message) -> Message:
-        """Send one of the first requests, with the id that it has."""
-        call, outgoing = self.conversation.calls.begin(request, None, request.id)
-        return await self.conversation.exchange(call, outgoing)
+            raise ServerAbsent
+        self._obstacle = f"{self.route.workload} {obstacle}"
 
     def _disguise(self, handshake: Handshake) -> None:
         """Speak to the server in the stateless era, and let clients of the other one speak to its guise."""
@@ -293,19 +269,13 @@ class Link:
             self._noise.in_vain(line)
 
     def _tools_changed(self) -> None:
-        # A server may say so much faster than it answers: one list at a time, and one more afterwards.
-        self._stale = True
-        if not self._relisting and self.state is RouteState.READY:
-            self._relisting = True
-            self._spawn(self._relist())
+        if self.state is RouteState.READY:
+            self._relisting.changed()
 
     async def _relist(self) -> None:
-        while self._stale:
-            self._stale = False
-            self.handshake.tools = self.tools = await list_tools(self._talk.ask)
-            self._keep()
-            self._changed()
-        self._relisting = False
+        self.handshake.tools = self.tools = await list_tools(self._talk.ask)
+        self._keep()
+        self._changed()
 
     def _ended(self, word: str) -> None:
         name = self.route.workload

@@ -16,7 +16,7 @@ from thv_gateway.messages.assembly import with_members
 from thv_gateway.messages.envelope import SUBSCRIPTION_ID, Envelope, enveloped
 from thv_gateway.messages.parsing import members
 from thv_gateway.messages.versions import Era
-from thv_gateway.pipes.correlation import Call
+from thv_gateway.pipes.call import Call
 from thv_gateway.pipes.mailbox import Mailbox
 from thv_gateway.pipes.talk import Talk
 from thv_gateway.sessions.sessions import Session

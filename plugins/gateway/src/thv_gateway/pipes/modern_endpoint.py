@@ -33,7 +33,7 @@ from thv_gateway.messages.assembly import assemble, with_members
 from thv_gateway.messages.envelope import Envelope, with_subscription
 from thv_gateway.messages.parsing import members
 from thv_gateway.messages.versions import MODERN_VERSIONS
-from thv_gateway.pipes.correlation import Call
+from thv_gateway.pipes.call import Call
 from thv_gateway.pipes.mailbox import Mailbox
 from thv_gateway.pipes.modern_conversation import LISTEN, ModernConversation
 from thv_gateway.pipes.pressure import Pressure

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from thv_core.model.message import Kind, Message
 from thv_gateway.messages.answers import CANCELLED, METHOD_NOT_FOUND, failure
-from thv_gateway.messages.assembly import quoted
+from thv_gateway.messages.assembly import quoted, with_members
 from thv_gateway.messages.envelope import Envelope
 from thv_gateway.messages.parsing import members, text_of
 from thv_gateway.pipes.conversation import Conversation
@@ -31,6 +31,10 @@ _KINDS = {"tools": "toolsListChanged", "prompts": "promptsListChanged", "resourc
 
 _UNASKED_LEVEL = b'"info"'
 """What a session is told of that never said which logs it wants: there the server decides (MCP 2025-11-25, logging)."""
+
+_SHARED = ("sampling", "elicitation", "roots", "experimental", "extensions")
+_TASKS = "io.modelcontextprotocol/tasks"
+"""Results of that kind cannot be handed to a client of the era of handshakes."""
 
 _DONE = b"{}"
 
@@ -140,7 +144,7 @@ class Guise:
             return Envelope()
         wanted = self._levels.get(session.id)
         # Servers of the SDK log without declaring it, to whoever asks.
-        return Envelope(capabilities(session.abilities), level=quoted(wanted) if wanted else _UNASKED_LEVEL)
+        return Envelope(_declared(session), level=quoted(wanted) if wanted else _UNASKED_LEVEL)
 
     def _came(self, rounds: Rounds, message: Message) -> None:
         """Take what the server said about a call."""
@@ -215,6 +219,17 @@ class Guise:
             )
         rounds.open.clear()
         self._reply(response)
+
+
+def _declared(session: Session) -> bytes:
+    """Return what the client of a session can do, without what another era means by the same name."""
+    told = members(session.declared or capabilities(session.abilities))
+    kept = {name: told[name] for name in _SHARED if name in told}
+    if "extensions" in kept:
+        kept["extensions"] = with_members(
+            {name: raw for name, raw in members(kept["extensions"]).items() if name != _TASKS}
+        )
+    return with_members(kept)
 
 
 def _declares(capability: bytes, flag: str) -> bool:

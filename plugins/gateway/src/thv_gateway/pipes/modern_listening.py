@@ -18,7 +18,7 @@ from thv_gateway.messages.answers import INVALID_PARAMS, METHOD_NOT_FOUND, failu
 from thv_gateway.messages.assembly import with_members
 from thv_gateway.messages.envelope import unreserved
 from thv_gateway.messages.parsing import members
-from thv_gateway.pipes.correlation import Call
+from thv_gateway.pipes.call import Call
 from thv_gateway.pipes.modern_conversation import LISTEN, Ear, ModernConversation
 
 __all__ = ["ACKNOWLEDGE_SECONDS", "Listening"]

@@ -14,7 +14,7 @@ from thv_core.model.message import Kind, Message
 from thv_gateway.messages.answers import INTERNAL_ERROR, failure
 from thv_gateway.messages.assembly import with_members
 from thv_gateway.messages.parsing import members, text_of
-from thv_gateway.pipes.correlation import Call
+from thv_gateway.pipes.call import Call
 
 __all__ = ["MAX_INPUTS", "MAX_ROUNDS", "Impossible", "Question", "Rounds"]
 

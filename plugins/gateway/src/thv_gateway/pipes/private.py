@@ -21,7 +21,7 @@ from thv_gateway.sessions.memory import Stay
 from thv_gateway.sessions.sessions import Session, abilities
 from thv_gateway.stages.chain import Arrival, Chain
 from thv_gateway.web.reception import RETRY
-from thv_gateway.wires.way import nobody
+from thv_gateway.wires.way import Fields, nobody
 
 __all__ = ["PrivateEndpoint", "PrivateLink"]
 
@@ -107,7 +107,7 @@ class PrivateEndpoint:
     with what is remembered of the client, when the client comes again.
 
     :param named: returns the name of the conversation of a session.
-    :param passed: names of header fields of a client that are handed on to the server when its conversation is opened.
+    :param passed: names of header fields of a client that are handed on to the server, those of each request with it.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class PrivateEndpoint:
         talk = self._talks.find(self._named(session))
         if talk is None:
             return await self._elsewhere(arrival, chain, session)
-        talk.touch()
+        talk.touch(self._fields(arrival))
         if message is not None and message.method == "notifications/initialized":
             talk.conversation.send(message)
             return accepted
@@ -208,8 +208,10 @@ class PrivateEndpoint:
         return Reply(200, body, (JSON, (b"mcp-session-id", session.id.encode())))
 
     def _party(self, arrival: Arrival, session: Session, params: Mapping[str, bytes]) -> Party:
-        fields = tuple(each for each in arrival.headers if each[0] in self._passed)
-        return Party(self._named(session), params, session, fields)
+        return Party(self._named(session), params, session, self._fields(arrival))
+
+    def _fields(self, arrival: Arrival) -> Fields:
+        return tuple(each for each in arrival.headers if each[0] in self._passed)
 
     def _leave(self, session: Session) -> Reply:
         self._end(session)

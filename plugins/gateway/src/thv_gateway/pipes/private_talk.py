@@ -14,15 +14,15 @@ from thv_core.model.message import Kind, Message
 from thv_core.model.route import RouteState
 from thv_gateway.messages.versions import Era
 from thv_gateway.pipes.conversation import Conversation
+from thv_gateway.pipes.greeting import INITIALIZED
 from thv_gateway.pipes.pipe import ServerAbsent
 from thv_gateway.servers.handshake import Handshake, handshake_of
 from thv_gateway.servers.upstream import Estate
 from thv_gateway.sessions.sessions import Session, capabilities
 from thv_gateway.wires.way import Fields, Take
 
-__all__ = ["INITIALIZED", "Opening", "Party", "PrivateTalk", "PrivateWire", "introduction"]
+__all__ = ["Opening", "Party", "PrivateTalk", "PrivateWire", "introduction"]
 
-INITIALIZED = Message(kind=Kind.NOTIFICATION, method="notifications/initialized")
 _NAMELESS = msgspec.json.encode({"name": "thv", "version": "1"})
 
 
@@ -57,11 +57,11 @@ class PrivateWire(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Party:
     """Who a conversation is for: a text that names it, raw parameters of ``initialize``, and its one session if any.
 
-    ``fields`` are header fields with which it comes to a server of HTTP.
+    ``fields`` are header fields with which it comes to a server of HTTP; they are those of its last request.
     """
 
     name: str
@@ -81,7 +81,8 @@ class PrivateTalk:
     """A conversation over a wire of its own, ready until the wire ends; see :class:`thv_gateway.pipes.endpoint.Piped`.
 
     ``ended`` is set when it is over. ``is_resumed`` tells that the server was initialised before, by a
-    former gateway. ``used`` is when it was last asked for, on the clock of the event loop.
+    former gateway. ``party`` is who it is for, unless that is the gateway. ``used`` is when it was last asked for, on
+    the clock of the event loop.
 
     :param prefix: begins every id of ours; nobody else uses it toward clients or this server.
     :param timeout: seconds of silence after which a client's call is overdue.
@@ -101,6 +102,7 @@ class PrivateTalk:
         self.conversation = Conversation(wire, estate, prefix, timeout)
         self.conversation.delivery.only = only
         self.is_resumed = False
+        self.party: Party | None = None
         self._estate = estate
         self._wire = wire
         self._only = only
@@ -138,9 +140,11 @@ class PrivateTalk:
         listens = self._only is not None and self._only.stream is not None
         return not (listens or self.conversation.delivery.listeners or len(self.conversation.calls))
 
-    def touch(self) -> None:
-        """Take note that it is in use."""
+    def touch(self, fields: Fields | None = None) -> None:
+        """Take note that it is in use, and with which header fields its client comes now."""
         self.used = self._clock()
+        if fields is not None and self.party is not None:
+            self.party.fields = fields
 
     def take_over(self) -> None:
         """Do nothing: whoever it is there for hears it from the beginning."""

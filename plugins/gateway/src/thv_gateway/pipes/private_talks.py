@@ -90,7 +90,7 @@ class PrivateTalks:
         """Return the conversation of a party; one that has ended is opened anew, once for all who ask for it."""
         talk = self.find(party.name)
         if talk is not None:
-            talk.touch()
+            talk.touch(party.fields)
             return talk
         opening = self._openings.get(party.name)
         if opening is None:
@@ -160,6 +160,7 @@ class PrivateTalks:
             return self._unreachable(error)
         self._count += 1
         talk = PrivateTalk(wire, self._estate, f"{self._prefix}.{self._count}", self.sizes.timeout, party.session)
+        talk.party = party
         former = self._talks.pop(party.name, None)
         if former is not None:
             former.close("it was opened anew")

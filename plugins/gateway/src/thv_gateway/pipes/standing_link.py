@@ -16,8 +16,10 @@ from thv_gateway.client.connection import Broken
 from thv_gateway.client.pool import Busy
 from thv_gateway.client.remote import explained
 from thv_gateway.messages.versions import Era
+from thv_gateway.pipes.greeting import INITIALIZED
 from thv_gateway.pipes.pipe import ServerAbsent
-from thv_gateway.pipes.private_talk import INITIALIZED, PrivateTalk, PrivateWire
+from thv_gateway.pipes.private_talk import PrivateTalk, PrivateWire
+from thv_gateway.pipes.relisting import Relisting
 from thv_gateway.servers.handshake import Handshake, Refused, initialize_request
 from thv_gateway.servers.liveness import Heartbeat
 from thv_gateway.servers.tools import list_tools
@@ -28,7 +30,6 @@ __all__ = ["StandingLink"]
 ABSENT_SECONDS = 2.0
 """How long a server that was ready before may be out of reach before it counts as gone."""
 
-_AGAIN_SECONDS = 1.0
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.5
 _LONGEST_AWAY = 30.0
@@ -81,7 +82,8 @@ class StandingLink:
         self._count = 0
         self._talk: PrivateTalk | None = None
         self._obstacle = ""
-        self._suspected = self._stale = self._relisting = False
+        self._suspected = False
+        self._relisting = Relisting(self._relist, self._spawn)
         self._heartbeat = Heartbeat(route.workload, route.liveness, _Pinged(self), route.request_timeout, changed)
         self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start())}
 
@@ -233,19 +235,13 @@ class StandingLink:
         self._changed()
 
     def _tools_changed(self) -> None:
-        # A server may say so much faster than it answers: one list at a time, and one more afterwards.
-        self._stale = True
-        if not self._relisting and self.state is RouteState.READY:
-            self._relisting = True
-            self._spawn(self._relist())
+        if self.state is RouteState.READY:
+            self._relisting.changed()
 
     async def _relist(self) -> None:
-        while self._stale and self._talk is not None:
-            self._stale = False
+        if self._talk is not None:
             self.handshake.tools = await list_tools(self._talk.conversation.ask)
             self._known(self.handshake)
-            await asyncio.sleep(_AGAIN_SECONDS)
-        self._relisting = False
 
     def _settle(self, state: RouteState, reason: str) -> None:
         if self.state not in (RouteState.STARTING, RouteState.READY):

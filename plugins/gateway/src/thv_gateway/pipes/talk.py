@@ -9,7 +9,9 @@ from typing import Protocol
 import msgspec
 
 from thv_core.model.message import Kind, Message
-from thv_gateway.pipes.correlation import LINGER_SECONDS, Call, Calls
+from thv_gateway.pipes.call import Call
+from thv_gateway.pipes.correlation import Calls
+from thv_gateway.pipes.owners import LINGER_SECONDS
 from thv_gateway.pipes.pipe import ServerAbsent
 from thv_gateway.servers.handshake import Handshake
 from thv_gateway.servers.upstream import Estate

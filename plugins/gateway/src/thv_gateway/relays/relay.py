@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
 from thv_core.model.message import Kind, Message
 from thv_core.spi.middleware import Reply
 from thv_gateway.client.connection import Broken, Connection, Head
-from thv_gateway.client.http_client import field_lines
+from thv_gateway.client.http_client import Request, field_lines
 from thv_gateway.client.pool import Busy
 from thv_gateway.messages.answers import INTERNAL_ERROR, accepted, refusal
 from thv_gateway.messages.assembly import assemble
@@ -19,8 +21,9 @@ from thv_gateway.relays.heads import Fields, fields_back
 from thv_gateway.relays.probe import is_events
 from thv_gateway.relays.relay_link import RelayLink
 from thv_gateway.relays.relayed import RelayedStream
+from thv_gateway.relays.swift import Swift, event_fields, only_answer
 from thv_gateway.relays.visits import Visits, is_legacy
-from thv_gateway.servers.upstream import Estate, Flow, Upstream
+from thv_gateway.servers.upstream import Estate, Flow, Told, Upstream
 from thv_gateway.stages.chain import Arrival, Chain
 from thv_gateway.web.reception import RETRY
 
@@ -29,6 +32,9 @@ __all__ = ["MAX_ANSWER", "RelayEndpoint"]
 MAX_ANSWER = 32 * 1024 * 1024
 
 _WISHES = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
+_WAITED_FOR = _WISHES | {"initialize", "subscriptions/listen"}
+"""Much is noted when these are answered."""
+
 _LOST = frozenset({400, 404})
 """What is said of a session that is not known any more: 404 by MCP, 400 by servers of the TypeScript SDK."""
 
@@ -53,6 +59,21 @@ class Answered:
 
     status: int
     body: bytes
+    fields: Fields
+
+
+class Lines(NamedTuple):
+    """What a server gets of a head by one ``endpoint``, after its ``own`` lines with which each begins."""
+
+    endpoint: object
+    own: bytes
+    whole: bytes
+
+
+class Back(NamedTuple):
+    """What a client gets of a head, with the id of its ``session``."""
+
+    session: bytes
     fields: Fields
 
 
@@ -104,18 +125,60 @@ class RelayEndpoint:
 
     async def answer(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
         """Answer a request that passed every stage."""
-        link = self.link
         refused = self._refused(arrival)
         if refused is not None:
             return refused
         if arrival.method == "DELETE" and self._visits.leaves_unnoticed(arrival):
             return Reply(204, b"", ())
-        answer: Reply | Flow | None = None
-        flight = link.flights.begin(arrival)
+        flight = self._begun(arrival)
+        return await self._carried(flight, chain, self._asked_of_server(flight))
+
+    def start(self, arrival: Arrival, chain: Chain, told: Told) -> bool:
+        """Ask the server at once for the answer to a call; see :data:`thv_gateway.servers.upstream.Start`."""
+        message, link = arrival.message, self.link
+        if message is None or message.kind is not Kind.REQUEST or message.method in _WAITED_FOR:
+            return False
+        if link.unsupplied or not self._visits.knows(arrival):
+            return False
+        flight = self._begun(arrival)
+        request = self._request(flight)
+
+        def hear(answer: Reply | None) -> None:
+            told(answer or self._carried(flight, chain, self._heard(flight, request)))
+
+        began = link.client.begin(flight, request, Swift(link, flight, self._swift_reply, hear).came)
+        if not began:
+            link.finish(flight)
+        return began
+
+    def _swift_reply(self, arrival: Arrival, connection: Connection) -> Reply | None:
+        """Return the reply that hands on an answer as it is; ``None`` when it needs to be looked at, or waited for."""
+        head = connection.head
+        if head is None or head.status != 200:
+            return None
+        events = is_events(head)
+        if not (connection.is_whole or events):
+            return None
+        body = connection.seen()
+        answer = only_answer(body) if events else body
+        if answer is None or not _is_plain_answer(answer, arrival):
+            return None
+        fields = self._back(arrival, head)
+        return Reply(200, body, event_fields(fields) if events else fields)
+
+    def _begun(self, arrival: Arrival) -> Flight:
+        flight = self.link.flights.begin(arrival)
         if _ends_with_its_client(arrival):
             flight.watch(arrival.peer, lambda: flight.give_up("cancelled", "The client went away"))
+        return flight
+
+    async def _carried(
+        self, flight: Flight, chain: Chain, asked: Coroutine[None, None, tuple[Connection, Head]]
+    ) -> Reply | Flow:
+        answer: Reply | Flow | None = None
+        link = self.link
         try:
-            answer = await self._relayed(flight, chain)
+            answer = await self._relayed(flight, chain, asked)
             return answer
         except (Broken, Busy, OSError) as error:
             return _failed(link, flight, error)
@@ -134,10 +197,12 @@ class RelayEndpoint:
             return refusal(503, INTERNAL_ERROR, "Too many streams", _identifier(arrival), RETRY)
         return None
 
-    async def _relayed(self, flight: Flight, chain: Chain) -> Reply | RelayedStream:
+    async def _relayed(
+        self, flight: Flight, chain: Chain, asked: Coroutine[None, None, tuple[Connection, Head]]
+    ) -> Reply | RelayedStream:
         arrival, link = flight.arrival, self.link
         stay = self._visits.stay_of(arrival)
-        connection, head = await self._asked_of_server(flight)
+        connection, head = await asked
         if head.status in _LOST and stay.id:
             body = await connection.body(MAX_ANSWER)
             if head.status == 400 and b"session" not in body.lower():
@@ -154,6 +219,20 @@ class RelayEndpoint:
 
     async def _asked_of_server(self, flight: Flight) -> tuple[Connection, Head]:
         """Send a request on; what a server may do twice is sent again when a connection turns out to be closed."""
+        answered = await self.link.client.ask(flight, self._request(flight), again=_may_be_repeated(flight))
+        self.link.flights.stir(flight)
+        return answered
+
+    async def _heard(self, flight: Flight, request: Request) -> tuple[Connection, Head]:
+        """Wait for the answer to what was sent on."""
+        connection = flight.connection
+        if connection is None:
+            raise Broken("was given up")
+        answered = await self.link.client.heard(flight, connection, request, again=_may_be_repeated(flight))
+        self.link.flights.stir(flight)
+        return answered
+
+    def _request(self, flight: Flight) -> Request:
         arrival, link = flight.arrival, self.link
         message = arrival.message
         if message is None:
@@ -163,15 +242,28 @@ class RelayEndpoint:
             body = arrival.body
         else:
             body = assemble(self._for_server(arrival, message))
-        lines = link.heads.get(arrival.method, b"") + field_lines(self._visits.inward(arrival))
-        request = link.client.prepared(arrival.method.encode(), lines, body)
-        again = message is None or message.method != "tools/call"
-        answered = await link.client.ask(flight, request, again=again)
-        link.flights.stir(flight)
-        return answered
+        return link.client.prepared(arrival.method.encode(), self._lines(arrival), body)
+
+    def _lines(self, arrival: Arrival) -> bytes:
+        """Return the fields for the server as they are written; what the same head came to before is at hand."""
+        own = self.link.heads.get(arrival.method, b"")
+        heading = arrival.heading
+        if heading is None or heading.headers is not arrival.headers or not self._visits.passes(arrival):
+            return own + field_lines(self._visits.inward(arrival))
+        known = heading.written
+        if isinstance(known, Lines) and known.endpoint is self and known.own is own:
+            return known.whole
+        lines = own + field_lines(self._visits.inward(arrival))
+        heading.written = Lines(self, own, lines)
+        return lines
 
     def _back(self, arrival: Arrival, head: Head) -> Fields:
-        return fields_back(head, self.link.passed, self._visits.outward(arrival, head))
+        session, known = self._visits.outward(arrival, head), head.written
+        if isinstance(known, Back) and known.session == session:
+            return known.fields
+        fields = fields_back(head, self.link.passed, session)
+        head.written = Back(session, fields)
+        return fields
 
     def _for_server(self, arrival: Arrival, message: Message) -> Message:
         """Return what a client answers with the id by which the server asked; anything else as it is."""
@@ -222,6 +314,11 @@ class RelayEndpoint:
         return Reply(status, body if status >= 400 else b"", answered.fields)
 
 
+def _may_be_repeated(flight: Flight) -> bool:
+    message = flight.arrival.message
+    return message is None or message.method != "tools/call"
+
+
 def _is_request(arrival: Arrival) -> bool:
     return arrival.message is not None and arrival.message.kind is Kind.REQUEST
 
@@ -233,13 +330,16 @@ def _identifier(arrival: Arrival) -> bytes:
 def _is_plain_answer(body: bytes, arrival: Arrival) -> bool:
     """Tell whether a body is the response to a call and nothing else, so that it can be relayed as it is."""
     asked = arrival.message
-    if asked is None or asked.kind is not Kind.REQUEST or asked.method in _WISHES or not body.isascii():
+    if asked is None or asked.kind is not Kind.REQUEST or asked.method in _WISHES:
         return False
     try:
+        if not body.isascii():
+            # msgspec does not look into what it skips.
+            body.decode()
         found = _outline.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    is_response = found.jsonrpc == "2.0" and not found.method and bool(bytes(found.result) or bytes(found.error))
+    is_response = found.jsonrpc == "2.0" and not found.method and bool(len(found.result) or len(found.error))
     return is_response and bytes(found.id) == asked.id
 
 

@@ -19,7 +19,7 @@ from thv_gateway.stages.chain import Arrival, Chain
 from thv_gateway.web.peer import Gone
 from thv_gateway.web.streams import EVENT_HEADERS, as_event
 
-__all__ = ["RelayedStream"]
+__all__ = ["LINGER_SECONDS", "RelayedStream"]
 
 MAX_DRAINED = 64 * 1024 * 1024
 """So much is read of a stream whose client is gone."""

@@ -103,6 +103,16 @@ class Visits:
             del visitor.stays[self._incarnation]
         return None if self.knows(arrival) else await self.introduce(arrival)
 
+    def passes(self, arrival: Arrival) -> bool:
+        """Tell whether the server knows a session by the id that its client names, so that its fields are handed on."""
+        if arrival.era is Era.MODERN or self._link.route.terms.stateless:
+            return False
+        visitor = self._recollection.visitors.get(arrival.session)
+        if visitor is None:
+            return True
+        stay = visitor.stays.get(self._incarnation, _NOWHERE)
+        return stay.id == arrival.session and not stay.version
+
     def inward(self, arrival: Arrival) -> Fields:
         """Return the fields of a request that the server gets, with the session as the server knows it."""
         passed = self._link.passed

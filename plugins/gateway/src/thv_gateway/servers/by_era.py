@@ -8,7 +8,7 @@ from thv_core.model.message import Kind
 from thv_core.spi.middleware import Reply
 from thv_gateway.messages.answers import unsupported
 from thv_gateway.messages.versions import LEGACY_VERSIONS, MODERN_VERSIONS, Era
-from thv_gateway.servers.upstream import Endpoint, Flow, Upstream
+from thv_gateway.servers.upstream import Endpoint, Flow, Told, Upstream, start_of
 from thv_gateway.stages.chain import Arrival, Chain
 
 __all__ = ["ByEra", "Pair"]
@@ -28,6 +28,9 @@ class ByEra:
     def __init__(self, link: Upstream, ways: Mapping[Pair, Endpoint]) -> None:
         self.link = link
         self._ways = ways
+        self._eras: frozenset[Era] | None = None
+        self._by_client: dict[Era, Endpoint | None] = {}
+        self._starts = {id(way): start_of(way) for way in ways.values()}
         self._all = tuple({id(way): way for way in ways.values()}.values())
 
     def owns(self, arrival: Arrival) -> bool:
@@ -50,6 +53,11 @@ class ByEra:
         way = self._way(arrival)
         return await way.introduce(arrival) if way is not None else None
 
+    def start(self, arrival: Arrival, chain: Chain, told: Told) -> bool:
+        """Begin to answer at once, as far as that needs no translation and no memory."""
+        way = self._way(arrival)
+        return way is not None and self._starts[id(way)](arrival, chain, told)
+
     async def answer(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
         """Answer a request that passed every stage."""
         way = self._way(arrival)
@@ -67,8 +75,10 @@ class ByEra:
 
     def _way(self, arrival: Arrival) -> Endpoint | None:
         eras = self.link.eras
-        spoken = arrival.era if arrival.era in eras or not eras else next(iter(eras))
-        return self._ways.get((arrival.era, spoken))
+        if eras is not self._eras:
+            self._eras = eras
+            self._by_client = {each: self._ways.get((each, _spoken(each, eras))) for each in Era}
+        return self._by_client[arrival.era]
 
     def _refused(self, arrival: Arrival) -> Reply:
         """Tell a client of an era that is not translated which revisions would be understood."""
@@ -77,3 +87,8 @@ class ByEra:
         spoken = [version for era in self.link.eras for version in _VERSIONS[era]]
         requested = arrival.fields.get(b"mcp-protocol-version", b"").decode("latin-1")
         return unsupported(requested, spoken, identifier)
+
+
+def _spoken(asked: Era, eras: frozenset[Era]) -> Era:
+    """Return the era that is spoken with the server for a client."""
+    return asked if asked in eras or not eras else next(iter(eras))

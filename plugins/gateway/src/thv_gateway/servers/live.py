@@ -19,6 +19,7 @@ from thv_gateway.servers.life import Life, front_of, refused_life, served, way_o
 from thv_gateway.servers.several import Several
 from thv_gateway.servers.upstream import Estate
 from thv_gateway.sse.door import SseDoor
+from thv_gateway.sse.lines import SseLines
 from thv_gateway.stages.chain import Chain, Step, plugin_steps
 from thv_gateway.stages.origin import Own
 from thv_gateway.web.app import Application
@@ -68,7 +69,8 @@ class LiveRoute:
         self._watcher: asyncio.Task[None] | None = None
         current = self._current = self._life(route)
         self._reception = Reception(self._workload, current.endpoint)
-        self._streams: WeakSet[SseDoor] = WeakSet()
+        self._streams = SseLines()
+        self._faces: WeakSet[SseDoor] = WeakSet()
         self._doors = Doors(self._application, self._changed, several=several is not None)
         self._inside = several.listener(route.workload, self._doors.inner.app) if several is not None else None
         current.endpoint.begin(current.endpoint.link)
@@ -117,8 +119,8 @@ class LiveRoute:
         for life in left:
             life.close(f"{self._workload} was started anew")
         self._doors.arrange(current, candidate, lingering=bool(former))
-        for door in self._streams:
-            door.show()
+        for face in self._faces:
+            face.show()
         self._changed()
         if self._is_watched and self._watcher is None:
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
@@ -126,8 +128,7 @@ class LiveRoute:
     def drain(self) -> None:
         """Take no new connections and end the streams of sessions; calls in flight go on."""
         self._end_streams()
-        for door in self._streams:
-            door.recede()
+        self._streams.recede()
         self._doors.drain()
         if self._inside is not None:
             self._inside.drain()
@@ -144,8 +145,7 @@ class LiveRoute:
             self._watcher.cancel()
         self._end_streams()
         self.abandon(reason)
-        for door in self._streams:
-            door.close()
+        self._streams.close()
         self._doors.close()
         if self._inside is not None:
             self._inside.close()
@@ -196,9 +196,9 @@ class LiveRoute:
 
     def _application(self, chain: Chain) -> Application:
         app = Application(self._workload, chain, self._reception, self._health)
-        door = SseDoor(app, lambda: self._route.terms)
-        door.show()
-        self._streams.add(door)
+        face = SseDoor(app, self._streams, lambda: self._route.terms)
+        face.show()
+        self._faces.add(face)
         if self._several is not None:
             self._several.adapt(self._workload, app)
         return app

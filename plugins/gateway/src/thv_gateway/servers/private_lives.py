@@ -49,7 +49,9 @@ def over_http(link: RelayLink, beside: Upstream, estate: Estate) -> PrivateLink:
     """Return conversations with a server that is relayed to otherwise; what is ``beside`` is closed with them."""
 
     async def opened(party: Party) -> PrivateWire:
-        return HttpWire(way_over(link, party.fields))
+        if link.unsupplied:
+            raise Broken(link.unsupplied.removeprefix(f"{link.route.workload} "))
+        return HttpWire(way_over(link, party))
 
     # The pool is handed over later.
     talks = _talks(link.route, estate, opened, lambda: _share(len(link.pool)) // 2)
@@ -61,13 +63,13 @@ def guised(link: RelayLink, estate: Estate) -> GuisedLink:
     return GuisedLink(link, link.route, estate, lambda: ModernHttpWire(way_over(link)), link.tools_changed)
 
 
-def way_over(link: RelayLink, fields: Fields = ()) -> Way:
-    """Return the way to a server that is relayed to otherwise."""
+def way_over(link: RelayLink, party: Party | None = None) -> Way:
+    """Return the way to a server that is relayed to otherwise, for a party, or for everyone."""
     return Way(
         client=link.client,
         name=link.route.workload,
         patience=link.route.request_timeout,
-        fields=lambda: (*fields, *link.added),
+        fields=lambda: (*(party.fields if party is not None else ()), *link.added),
         note=link.note,
         suspect=link.suspect,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from thv_gateway.sessions.memory import Recollection
 from thv_gateway.sessions.sessions import Sessions
 from thv_gateway.stages.chain import Arrival, Chain
 
-__all__ = ["Endpoint", "Estate", "Flow", "Upstream"]
+__all__ = ["Endpoint", "Estate", "Flow", "Start", "Told", "Upstream", "start_of"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,24 @@ class Flow(Protocol):
     async def flow(self, arrival: Arrival, chain: Chain) -> None:
         """Send the whole answer to the peer, head included, with every message through the chain."""
         ...
+
+
+Told = Callable[[Reply | Coroutine[None, None, Reply | Flow]], None]
+"""Takes an answer, or what has to be awaited for it."""
+
+Start = Callable[[Arrival, Chain, Told], bool]
+"""The ``start`` of an endpoint that has one: it begins to answer at once, without a task, and calls ``Told`` once,
+later. It returns ``False``, and nothing has happened, when that cannot be, or the server does not know the session."""
+
+
+def start_of(endpoint: Endpoint) -> Start:
+    """Return the ``start`` of an endpoint, or one that never can."""
+    start: Start = getattr(endpoint, "start", _never)
+    return start
+
+
+def _never(arrival: Arrival, chain: Chain, told: Told) -> bool:
+    return False
 
 
 class Endpoint(Protocol):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Abilities", "Session", "Sessions", "abilities", "capabilities"]
 
 MAX_LIVE = 10_000
+MAX_DECLARED = 4096
 _LONGEST_ID = 1024
 _TTL = 7200.0
 _NOTES = 20
@@ -38,12 +39,23 @@ _MAX_OWNERS = 1000
 
 
 class Abilities(IntFlag):
-    """What a client declared at ``initialize`` that it can answer."""
+    """What a client declared at ``initialize`` that it can answer, with the parts that came later."""
 
     NONE = 0
     SAMPLING = 1
     ELICITATION = 2
     ROOTS = 4
+    SAMPLING_TOOLS = 8
+    SAMPLING_CONTEXT = 16
+    ELICITATION_URL = 32
+    ELICITATION_FORM = 64
+
+
+_PARTS = {
+    Abilities.SAMPLING: {"tools": Abilities.SAMPLING_TOOLS, "context": Abilities.SAMPLING_CONTEXT},
+    Abilities.ELICITATION: {"url": Abilities.ELICITATION_URL, "form": Abilities.ELICITATION_FORM},
+    Abilities.ROOTS: {},
+}
 
 
 class _Claim(msgspec.Struct, frozen=True, array_like=True):
@@ -60,16 +72,17 @@ class Session:
 
     ``stream`` is its open GET stream, ``calls`` how many of its calls are in flight, ``owner`` a digest of the
     principal that it belongs to, and ``used`` when it was last, in seconds since the epoch; ``noted`` is when that was
-    last written down.
+    last written down. ``declared`` are its raw ``capabilities``, empty when they are too long or no longer known.
     """
 
-    __slots__ = ("abilities", "calls", "id", "noted", "owner", "stream", "tapes", "used", "version")
+    __slots__ = ("abilities", "calls", "declared", "id", "noted", "owner", "stream", "tapes", "used", "version")
 
     def __init__(self, identifier: str, version: str, able: Abilities, owner: str = "") -> None:
         self.id = identifier
         self.version = version
         self.abilities = able
         self.owner = owner
+        self.declared = b""
         self.used = self.noted = 0.0
         self.calls = 0
         self.stream: Mailbox | None = None
@@ -134,13 +147,14 @@ class Sessions:
             owner = self._owners[identity] = self._signature(name.decode())
         return owner
 
-    def open(self, version: str, able: Abilities, owner: str = "") -> Session | None:
+    def open(self, version: str, able: Abilities, owner: str = "", declared: bytes = b"") -> Session | None:
         """Mint a session; ``None`` when there are too many busy ones."""
         now = self._clock()
         claim = _Claim(self._workload, self.nonce(), version, int(able), int(now), owner)
         payload = _encoded(msgspec.json.encode(claim))
         session = Session(f"{payload}.{self._signature(payload)}", version, able, owner)
         session.used = session.noted = now
+        session.declared = declared if len(declared) <= MAX_DECLARED else b""
         return self._admitted(session)
 
     def seal(self, text: str) -> str:
@@ -258,6 +272,7 @@ class Sessions:
             return None
         version, capabilities = (bytes(visitor.params.get(name, b"")) for name in ("protocolVersion", "capabilities"))
         session = Session(identifier, text_of(version), abilities(members(capabilities)), visitor.owner)
+        session.declared = capabilities
         session.used = session.noted = visitor.used or self._clock()
         return session
 
@@ -297,15 +312,25 @@ class Sessions:
 def abilities(capabilities: Mapping[str, bytes]) -> Abilities:
     """Return what the raw ``capabilities`` of a client declare."""
     declared = Abilities.NONE
-    for flag in (Abilities.SAMPLING, Abilities.ELICITATION, Abilities.ROOTS):
-        if capabilities.get(str(flag.name).lower(), b"null") != b"null":
+    for flag, parts in _PARTS.items():
+        raw = capabilities.get(str(flag.name).lower(), b"null")
+        if raw != b"null":
+            told = members(raw)
             declared |= flag
+            for name, part in parts.items():
+                declared |= part if told.get(name, b"null") != b"null" else Abilities.NONE
     return declared
 
 
 def capabilities(able: Abilities) -> bytes:
     """Return what a client would declare that can do so much, as raw ``capabilities``."""
-    return msgspec.json.encode({str(flag.name).lower(): {} for flag in Abilities if flag and flag in able})
+    return msgspec.json.encode(
+        {
+            str(flag.name).lower(): {name: {} for name, part in parts.items() if part in able}
+            for flag, parts in _PARTS.items()
+            if flag in able
+        }
+    )
 
 
 def _encoded(data: bytes) -> str:

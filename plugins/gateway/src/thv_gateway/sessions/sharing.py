@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
 from itertools import islice
 
 import msgspec
@@ -16,7 +17,7 @@ from thv_gateway.sessions.memory import Recollection, Stay, Visitor
 from thv_gateway.sessions.sessions import Sessions
 from thv_gateway.sessions.store import SessionStore, StoreUnavailable
 
-__all__ = ["SEEN_SECONDS", "Sharing"]
+__all__ = ["SEEN_SECONDS", "Sharing", "records_of"]
 
 SEEN_SECONDS = 0.8
 """So long a session that was ended at another gateway may go on at this one."""
@@ -60,14 +61,17 @@ class Sharing:
         self._sessions.sign_with(self._key)
         self._agreed = True
 
+    def has_seen(self, identifier: str) -> bool:
+        """Tell whether a session went on a moment ago."""
+        seen, _ = self._seen.get(identifier, (0.0, b""))
+        return bool(seen) and time.monotonic() - seen < SEEN_SECONDS
+
     async def recall(self, identifier: str) -> bool:
         """Tell whether a session goes on, which is in use by that, and learn what other gateways know of it.
 
         :raises StoreUnavailable: when nobody can tell.
         """
-        now = time.monotonic()
-        seen, _ = self._seen.get(identifier, (0.0, b""))
-        if seen and now - seen < SEEN_SECONDS:
+        if self.has_seen(identifier):
             return True
         if not self._agreed:
             await self.agree()
@@ -86,7 +90,7 @@ class Sharing:
 
         :raises StoreUnavailable: when that cannot be.
         """
-        data = msgspec.json.encode(self._record(identifier))
+        data = self._record(identifier)
         if self._seen.get(identifier, (0.0, b""))[1] == data:
             return
         await self._store.put(self._name(identifier), data, self._sessions.ttl)
@@ -111,8 +115,7 @@ class Sharing:
         await self._store.remove(self._name(identifier))
 
     def _name(self, identifier: str) -> str:
-        # Ids open sessions, and whoever reads the store must not learn them.
-        return f"{self._workload}:{hashlib.sha256(identifier.encode()).hexdigest()[:32]}"
+        return _name(self._workload, identifier)
 
     def _note(self, identifier: str, data: bytes) -> None:
         self._seen.pop(identifier, None)
@@ -120,13 +123,8 @@ class Sharing:
             del self._seen[next(iter(self._seen))]
         self._seen[identifier] = time.monotonic(), data
 
-    def _record(self, identifier: str) -> _Record:
-        known = self._recollection
-        visitor = known.visitors.get(identifier)
-        level, uris = known.levels.get(identifier, ""), known.subscriptions.get(identifier, [])
-        # When it was used is what the store's own time to live is for.
-        kept = msgspec.structs.replace(visitor, used=0.0) if visitor is not None else None
-        return _Record(visitor=kept, level=level, subscriptions=uris)
+    def _record(self, identifier: str) -> bytes:
+        return _record(self._recollection, identifier)
 
     def _adopt(self, identifier: str, data: bytes) -> None:
         try:
@@ -151,6 +149,25 @@ class Sharing:
         session = self._sessions.live(identifier)
         if session is not None:
             self._sessions.end(session)
+
+
+def records_of(workload: str, known: Recollection) -> Iterator[tuple[str, bytes]]:
+    """Return the name and the record of each session that is remembered of a workload."""
+    for identifier in known.visitors:
+        yield _name(workload, identifier), _record(known, identifier)
+
+
+def _name(workload: str, identifier: str) -> str:
+    # Ids open sessions, and whoever reads the store must not learn them.
+    return f"{workload}:{hashlib.sha256(identifier.encode()).hexdigest()[:32]}"
+
+
+def _record(known: Recollection, identifier: str) -> bytes:
+    visitor = known.visitors.get(identifier)
+    level, uris = known.levels.get(identifier, ""), known.subscriptions.get(identifier, [])
+    # When it was used is what the store's own time to live is for.
+    kept = msgspec.structs.replace(visitor, used=0.0) if visitor is not None else None
+    return msgspec.json.encode(_Record(visitor=kept, level=level, subscriptions=uris))
 
 
 def _raw(params: dict[str, msgspec.Raw]) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
 """What streams have said already, kept for clients whose connection breaks (MCP 2025-03-26, resumability).
 
 An event's id names its stream and its place there: ``STREAM.NUMBER``. A client that asks for more after an event gets
-what came after it on that stream, and nothing of any other one.
+what came after it on that stream, and nothing of any other one. The name of the stream of a call ends with ``c``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from secrets import token_hex
 from typing import Protocol
 
-__all__ = ["MAX_EVENTS", "MAX_KEPT", "MAX_SIZE", "MAX_TAPES", "Tape", "Tapes"]
+__all__ = ["MAX_EVENTS", "MAX_KEPT", "MAX_SIZE", "MAX_TAPES", "Tape", "Tapes", "is_of_call"]
 
 MAX_EVENTS = 512
 """So many events of one stream are kept, the last ones."""
@@ -27,6 +27,7 @@ MAX_KEPT = 64 * 1024 * 1024
 """So many bytes of all sessions of a workload together."""
 
 _LONGEST_NUMBER = 18
+_OF_CALL = b"c"
 
 
 class Owner(Protocol):
@@ -55,12 +56,15 @@ class Tape:
         self._grown = grown
         self._events: deque[tuple[int, bytes]] = deque()
         self._count = 0
+        self._is_erased = False
         self._news = asyncio.Event()
 
     def record(self, lines: bytes) -> bytes:
         """Keep an event, given as its lines; return it as it is sent, with its id."""
         self._count += 1
         event = b"id: %s.%d\r\n%s" % (self.name, self._count, lines)
+        if self._is_erased:
+            return event
         self._events.append((self._count, event))
         self._resize(len(event))
         while len(self._events) > 1 and (len(self._events) > MAX_EVENTS or self.size > MAX_SIZE):
@@ -73,6 +77,10 @@ class Tape:
         if number >= self._count:
             return []
         return [event for event in self._events if event[0] > number]
+
+    def has_lost(self, number: int) -> bool:
+        """Tell whether something that came after an event is kept no more."""
+        return number < (self._events[0][0] - 1 if self._events else self._count)
 
     async def news(self, number: int) -> None:
         """Return as soon as there is an event after this one, or anything else to take note of."""
@@ -93,7 +101,8 @@ class Tape:
         self.stir()
 
     def erase(self) -> None:
-        """Forget every event."""
+        """Forget every event, and keep none any more."""
+        self._is_erased = True
         self._events.clear()
         self._resize(-self.size)
         self.end()
@@ -119,13 +128,13 @@ class Tapes:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def begin(self, owner: Owner) -> Tape:
-        """Begin the tape of one stream of a session."""
+    def begin(self, owner: Owner, *, of_call: bool = False) -> Tape:
+        """Begin the tape of one stream of a session, its own or that of a call."""
         mine = owner.tapes = owner.tapes if owner.tapes is not None else {}
         while len(mine) >= MAX_TAPES:
             self.drop(next((tape for tape in mine.values() if tape.is_over), next(iter(mine.values()))))
         self._count += 1
-        name = b"%s-%d" % (self._prefix, self._count)
+        name = b"%s-%d%s" % (self._prefix, self._count, _OF_CALL if of_call else b"")
         tape = mine[name] = self._kept[name] = Tape(name, owner, self._grown)
         return tape
 
@@ -153,6 +162,11 @@ class Tapes:
         self._size += size
         while self._size > MAX_KEPT and len(self._kept) > 1:
             self.drop(next(iter(self._kept.values())))
+
+
+def is_of_call(event: bytes) -> bool:
+    """Tell whether an event was on the stream of a call, of this gateway or a former one."""
+    return event.rpartition(b".")[0].endswith(_OF_CALL)
 
 
 def _nothing() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -15,29 +16,27 @@ from thv_gateway.messages.answers import INTERNAL_ERROR, INVALID_REQUEST, LEGACY
 from thv_gateway.servers.upstream import Flow
 from thv_gateway.sse.addresses import posting_url
 from thv_gateway.sse.event_peer import EventPeer
-from thv_gateway.sse.line import SseLine
+from thv_gateway.sse.line import Headers, SseLine
+from thv_gateway.sse.lines import SseLines
 from thv_gateway.stages.chain import Arrival, Chain
-from thv_gateway.web.peer import NOBODY, Gone
+from thv_gateway.web.peer import NOBODY, Gone, Peer
 from thv_gateway.web.reception import RETRY
 from thv_gateway.web.streams import EVENT_HEADERS
 from thv_gateway.wires.event_stream import Cursor
 
-__all__ = ["MOST_LINES", "SseDoor"]
-
-MOST_LINES = 2000
-"""So many streams may be open at once."""
+__all__ = ["SseDoor"]
 
 MOST_RESUMED = 1000
 _AGAIN_SECONDS = 1.0
 _SESSION_PATH = "/mcp"
 _DROPPED = frozenset({b"accept", b"mcp-session-id", b"mcp-protocol-version", b"last-event-id"})
+_OF_SESSIONS = frozenset({b"mcp-session-id", b"mcp-protocol-version"})
 _BODY = frozenset({b"content-length", b"content-type", b"transfer-encoding", b"expect"})
 _BOTH = (b"accept", b"application/json, text/event-stream")
 _EVENTS = (b"accept", b"text/event-stream")
 _GET = ((b"allow", b"GET"),)
 _POST = ((b"allow", b"POST"),)
 
-Headers = tuple[tuple[bytes, bytes], ...]
 Answer = Callable[[Arrival, Chain], Awaitable[Reply | Flow]]
 
 
@@ -56,21 +55,16 @@ class Served(Protocol):
 
 
 class SseDoor:
-    """The streams of one application.
+    """``/sse`` and ``/messages`` of one application.
 
+    :param lines: the streams of the workload, those of its other applications as well.
     :param terms: say how the listener is reached.
     """
 
-    def __init__(self, served: Served, terms: Callable[[], Terms]) -> None:
+    def __init__(self, served: Served, lines: SseLines, terms: Callable[[], Terms]) -> None:
         self._served = served
+        self._lines = lines
         self._terms = terms
-        self._lines: dict[str, SseLine] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._receding = False
-
-    def __len__(self) -> int:
-        """How many streams are open."""
-        return len(self._lines)
 
     def show(self) -> None:
         """Be a face of the application, also below the prefix that the terms name now."""
@@ -88,7 +82,7 @@ class SseDoor:
     async def post(self, arrival: Arrival) -> None:
         """Answer a request to ``/messages``; it is over once the message was accepted, or refused."""
         name = parse_qs(arrival.query.decode("latin-1"), max_num_fields=16).get("session_id", [""])[0]
-        line = self._lines.get(name)
+        line = self._lines.find(name)
         if arrival.method != "POST":
             arrival.peer.reply(refusal(405, LEGACY_ERROR, "Method not allowed", headers=_POST))
         elif not name:
@@ -98,71 +92,59 @@ class SseDoor:
         else:
             await self._posted(arrival, line)
 
-    def recede(self) -> None:
-        """Open no more streams, and end each as soon as nothing is being answered on it."""
-        self._receding = True
-        for line in list(self._lines.values()):
-            self._close_idle(line)
-
-    def close(self) -> None:
-        """End everything at once."""
-        self._receding = True
-        for line in list(self._lines.values()):
-            line.close()
-        for task in self._tasks:
-            task.cancel()
-
     async def _opened(self, arrival: Arrival, chain: Chain) -> Reply | Flow:
-        if self._receding or len(self._lines) >= MOST_LINES:
+        line = self._lines.open(arrival.identity)
+        if line is None:
             arrival.fault = "busy"
             return refusal(503, INTERNAL_ERROR, "Too many streams", headers=RETRY)
-        line = SseLine(arrival.identity)
-        self._lines[line.id] = line
-        headers = _without(arrival.headers, _DROPPED)
-        return _Stream(line, posting_url(arrival, self._terms(), line.id), lambda: self._left(line, arrival, headers))
+        line.headers = _without(arrival.headers, _DROPPED)
+        return _Stream(line, posting_url(arrival, self._terms(), line.id), lambda: self._left(line, arrival))
 
-    def _left(self, line: SseLine, arrival: Arrival, headers: Headers) -> None:
-        """End the session of a stream that has ended."""
-        self._lines.pop(line.id, None)
-        if line.session:
-            self._spawn(self._served.exchange(_aside(arrival, line, "DELETE", headers)))
+    def _left(self, line: SseLine, arrival: Arrival) -> None:
+        """Take note that a stream has ended, and end its session."""
+        self._lines.forget(line)
+        self._end_former(line, arrival)
+
+    def _end_former(self, line: SseLine, arrival: Arrival) -> None:
+        """End the sessions at the server that the client of a stream has left."""
+        for session in line.left():
+            self._lines.spawn(self._served.exchange(_ending(arrival, line, session)))
 
     async def _posted(self, arrival: Arrival, line: SseLine) -> None:
         peer = EventPeer(line, arrival.peer)
         inner = _inner(arrival, line, peer)
-        task = self._spawn(self._exchanged(inner, line, peer))
+        task = self._lines.spawn(self._exchanged(inner, line, peer))
         task.add_done_callback(lambda _: peer.answered.set())
         await peer.answered.wait()
 
     async def _exchanged(self, arrival: Arrival, line: SseLine, peer: EventPeer) -> None:
-        async def admitted(_: Arrival, chain: Chain) -> Reply | Flow:
-            if arrival.identity != line.identity or line.is_closed:
-                return _unknown_to(arrival)
-            if line.is_full:
-                arrival.fault = "busy"
-                identifier = arrival.message.id if arrival.message is not None else b""
-                return refusal(503, INTERNAL_ERROR, "Too many messages are being answered", identifier, RETRY)
-            peer.accept(arrival.message)
-            return await self._served.answer(arrival, chain)
-
         line.exchanges += 1
         try:
             with contextlib.suppress(Gone):
-                await self._served.exchange(arrival, admitted)
+                await self._served.exchange(arrival, partial(self._admitted, line, peer))
                 await self._resumed(arrival, line, peer)
         finally:
             line.exchanges -= 1
-            if self._receding:
-                self._close_idle(line)
-        message = arrival.message
-        if (
-            message is not None
-            and message.method == "notifications/initialized"
-            and peer.status == 202
-            and not line.is_heard
-        ):
+            self._lines.rest(line)
+            self._end_former(line, arrival)
+        if peer.is_ready and not line.is_heard:
             line.is_heard = True
-            self._spawn(self._heard(arrival, line))
+            self._lines.spawn(self._heard(arrival, line))
+
+    async def _admitted(self, line: SseLine, peer: EventPeer, arrival: Arrival, chain: Chain) -> Reply | Flow:
+        """Let the server answer a message that passed every stage, if it is from the client of the stream."""
+        message = arrival.message
+        if arrival.identity != line.identity or line.is_closed:
+            return _unknown_to(arrival)
+        if line.is_full:
+            arrival.fault = "busy"
+            identifier = message.id if message is not None else b""
+            return refusal(503, INTERNAL_ERROR, "Too many messages are being answered", identifier, RETRY)
+        line.headers = _without(arrival.headers, _DROPPED)
+        if message is not None and message.method == "initialize":
+            _begin_anew(arrival)
+        peer.accept(message)
+        return await self._served.answer(arrival, chain)
 
     async def _resumed(self, arrival: Arrival, line: SseLine, peer: EventPeer) -> None:
         """Ask for the rest of an answer that ended early (MCP 2025-11-25, polling)."""
@@ -171,7 +153,7 @@ class SseDoor:
         if message is None or message.kind is not Kind.REQUEST or not cursor.last:
             return
         for _ in range(MOST_RESUMED):
-            if cursor.answered or line.is_closed or self._receding:
+            if cursor.answered or line.is_closed or self._lines.is_receding:
                 break
             await asyncio.sleep(cursor.retry)
             more = EventPeer(line, NOBODY)
@@ -183,28 +165,20 @@ class SseDoor:
 
     async def _heard(self, arrival: Arrival, line: SseLine) -> None:
         """Keep the stream of the session open behind the client's, as long as the server offers one."""
-        cursor = Cursor()
-        while not (line.is_closed or self._receding):
+        cursor, session = Cursor(), line.session
+        while not (line.is_closed or self._lines.is_receding):
+            if line.session != session:
+                cursor, session = Cursor(), line.session
             peer = EventPeer(line, NOBODY)
             peer.go_on(cursor)
             with contextlib.suppress(Gone):
                 await self._served.exchange(_resuming(arrival, line, peer, cursor.last))
-            if peer.status in (401, 403, 404):
+            if peer.status in (401, 403, 404) and line.session == session:
                 # The client has to come again, with what it needs.
                 line.close()
-            elif peer.status not in (200, 503):
+            elif peer.status not in (200, 401, 403, 404, 503):
                 return
             await asyncio.sleep(max(cursor.retry, _AGAIN_SECONDS))
-
-    def _close_idle(self, line: SseLine) -> None:
-        if not line.exchanges:
-            line.close()
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 class _Stream:
@@ -262,25 +236,34 @@ def _inner(arrival: Arrival, line: SseLine, peer: EventPeer) -> Arrival:
     return _made(arrival, "POST", headers, peer)
 
 
+def _begin_anew(arrival: Arrival) -> None:
+    """Let a client be introduced as one that has no session, even if there is one behind its stream already."""
+    arrival.headers = _without(arrival.headers, _OF_SESSIONS)
+    arrival.fields = dict(arrival.headers)
+    arrival.session, arrival.live = "", None
+
+
 def _resuming(arrival: Arrival, line: SseLine, peer: EventPeer, last: bytes) -> Arrival:
-    """Return a request for the stream of the session, or for the rest of another, in the name of who posted."""
+    """Return a request for the stream of the session, or for the rest of another, in the name of its client."""
     resumed = ((b"last-event-id", last),) if last else ()
-    headers = (*_without(arrival.headers, _DROPPED | _BODY), _EVENTS, *_of(line), *resumed)
+    headers = (*_without(line.headers, _BODY), _EVENTS, *_of(line), *resumed)
     return _made(arrival, "GET", headers, peer, _SESSION_PATH)
 
 
-def _aside(arrival: Arrival, line: SseLine, method: str, headers: Headers) -> Arrival:
-    return _made(arrival, method, (*_without(headers, _BODY), _BOTH, *_of(line)), None, _SESSION_PATH)
+def _ending(arrival: Arrival, line: SseLine, session: bytes) -> Arrival:
+    """Return a request for the end of a session."""
+    headers = (*_without(line.headers, _BODY), _BOTH, (b"mcp-session-id", session))
+    return _made(arrival, "DELETE", headers, NOBODY, _SESSION_PATH)
 
 
-def _made(arrival: Arrival, method: str, headers: Headers, peer: EventPeer | None, path: str = "/messages") -> Arrival:
+def _made(arrival: Arrival, method: str, headers: Headers, peer: Peer, path: str = "/messages") -> Arrival:
     return Arrival(
         workload=arrival.workload,
         method=method,
         path=path,
         headers=headers,
         client=arrival.client,
-        peer=peer or NOBODY,
+        peer=peer,
         fields=dict(headers),
         prefix=arrival.prefix,
         secure=arrival.secure,

@@ -134,7 +134,7 @@ class EventPeer:
     def _note(self, fields: Fields) -> None:
         given = dict(fields).get(_SESSION, b"")
         if given and self._message is not None and self._message.method == "initialize":
-            self._line.session = given
+            self._line.begin(given)
 
 
 def _read(events: EventReader, piece: bytes) -> list[Event]:

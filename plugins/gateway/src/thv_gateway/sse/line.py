@@ -12,7 +12,9 @@ from thv_core.model.identity import Identity
 from thv_gateway.web.peer import Gone
 from thv_gateway.web.streams import KEEPALIVE
 
-__all__ = ["KEEPALIVE_SECONDS", "MAX_WAITING", "MOST_EXCHANGES", "SseLine"]
+__all__ = ["KEEPALIVE_SECONDS", "MAX_WAITING", "MOST_EXCHANGES", "Headers", "SseLine"]
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 KEEPALIVE_SECONDS = 30.0
 
@@ -30,8 +32,8 @@ class SseLine:
     """A stream from its opening to its end.
 
     ``id`` is what the client names when it posts; nobody can guess it. ``session`` and ``version`` are those that the
-    server side agreed upon, empty until then. ``exchanges`` counts the messages that are being answered. ``is_heard``
-    tells that the stream of the session is listened to.
+    server side agreed upon, empty until then. ``headers`` are those with which its client came last. ``exchanges``
+    counts the messages that are being answered. ``is_heard`` tells that the stream of the session is listened to.
     """
 
     def __init__(self, identity: Identity | None) -> None:
@@ -39,6 +41,7 @@ class SseLine:
         self.identity = identity
         self.session = b""
         self.version = b""
+        self.headers: Headers = ()
         self.exchanges = 0
         self.is_closed = self.is_heard = False
         self._pieces: deque[bytes] = deque()
@@ -47,6 +50,21 @@ class SseLine:
         self._room = asyncio.Event()
         self._room.set()
         self._acts: dict[object, Callable[[], None]] = {}
+        self._former: list[bytes] = []
+
+    def begin(self, session: bytes) -> None:
+        """Take note of the session behind it; the one before it, if there was any, is left."""
+        if self.session and self.session != session:
+            self._former.append(self.session)
+        self.session = session
+
+    def left(self) -> list[bytes]:
+        """Return the sessions that nobody uses any more, each of them once."""
+        if self.is_closed and self.session:
+            self._former.append(self.session)
+            self.session = b""
+        former, self._former = self._former, []
+        return former
 
     @property
     def is_full(self) -> bool:

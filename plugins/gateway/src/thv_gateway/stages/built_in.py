@@ -49,5 +49,5 @@ class ParseStage(BuiltIn):
         try:
             exchange.message = exchange.parsed = parse_body(exchange.body)
         except Malformed as error:
-            return refusal(400, error.code, error.text)
+            return refusal(400, error.code, error.text, error.identifier)
         return None

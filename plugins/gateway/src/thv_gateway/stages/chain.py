@@ -18,6 +18,7 @@ from thv_core.spi.middleware import Exchange, Middleware, MiddlewareRecipe, Outc
 from thv_gateway.messages.answers import INTERNAL_ERROR, failure, refusal
 from thv_gateway.messages.versions import Era
 from thv_gateway.sessions.sessions import Session
+from thv_gateway.web.heads import Heading
 from thv_gateway.web.peer import NOBODY, Peer
 
 __all__ = ["Arrival", "BuiltIn", "Chain", "Step", "plugin_steps"]
@@ -32,6 +33,7 @@ class Arrival(Exchange):
     written; ``prefix`` what precedes it on the shared listener (``/NAME``); ``secure`` tells that it came over TLS.
     ``reached`` counts the stages that were entered; ``fault`` is a word when the gateway itself ended the exchange with
     an error. ``parsed`` is the message as it came: whether ``message`` is another one tells that a stage changed it.
+    ``heading`` is what is known of its head, if it came on a connection of a client.
     """
 
     peer: Peer = NOBODY
@@ -44,6 +46,7 @@ class Arrival(Exchange):
     query: bytes = b""
     prefix: str = ""
     secure: bool = False
+    heading: Heading | None = None
 
 
 class Step(Protocol):
@@ -65,11 +68,22 @@ class Step(Protocol):
 
 
 class BuiltIn:
-    """The empty methods of a built-in stage; one that never waits has :meth:`at_once` for its :meth:`on_request`."""
+    """The empty methods of a built-in stage; one that never waits has :meth:`at_once` for its :meth:`on_request`.
+
+    ``of_heads`` tells that nothing but the head decides, and that nothing is learnt of it: who has let one pass is not
+    asked about the same again. ``reads_body`` tells that a stage does only that.
+    """
+
+    of_heads = False
+    reads_body = False
 
     def at_once(self, exchange: Arrival, /) -> Reply | None:
         """Let every request pass."""
         return None
+
+    def is_calm(self, exchange: Arrival, /) -> bool:
+        """Tell whether none of the other methods would do anything with this one, whose message is known."""
+        return False
 
     async def on_request(self, exchange: Arrival, /) -> Reply | None:
         """Do as :meth:`at_once`."""
@@ -87,6 +101,8 @@ class Chain:
     """The stages of one route, sorted once; those that do not override a method cost nothing for it.
 
     ``is_watched`` tells whether a stage takes note of the end, ``alters`` whether one looks at what goes to the client.
+    ``is_direct`` tells that those which do, or wait for anything but the body, have a say in that; see
+    :meth:`pass_at_once`.
 
     :param complain: called with the name of a stage and of the exception that it raised.
     """
@@ -96,14 +112,23 @@ class Chain:
         self._complain = complain
         numbered = tuple(enumerate(self.steps, start=1))
         self._inward = tuple((number, step, _at_once(step)) for number, step in numbered if _enters(step))
+        self._behind_heads = tuple(each for each in self._inward if not getattr(each[1], "of_heads", False))
         self._outward = tuple(step for step in reversed(self.steps) if _overrides(step, "on_message"))
         self._ends = tuple(pair for pair in reversed(numbered) if _overrides(pair[1], "on_end"))
         self.is_watched = bool(self._ends)
         self.alters = bool(self._outward)
+        looking = (*self._outward, *(step for _, step in self._ends))
+        waiting = (
+            step for _, step, at_once in self._inward if at_once is None and not getattr(step, "reads_body", False)
+        )
+        self._calm = tuple(dict.fromkeys((*looking, *waiting)))
+        self.is_direct = all(isinstance(step, BuiltIn) and _overrides(step, "is_calm") for step in self._calm)
 
     async def enter(self, arrival: Arrival) -> Reply | None:
         """Walk the stages forward; a reply, or an exception, ends the exchange."""
-        for number, step, at_once in self._inward:
+        heading = arrival.heading
+        known = heading is not None and heading.passed is self
+        for number, step, at_once in self._behind_heads if known else self._inward:
             arrival.reached = number
             try:
                 reply = at_once(arrival) if at_once is not None else await step.on_request(arrival)
@@ -113,7 +138,28 @@ class Chain:
                 arrival.fault = arrival.fault or "refused"
                 return reply
         arrival.reached = len(self.steps)
+        if heading is not None:
+            heading.passed = self
         return None
+
+    def pass_at_once(self, arrival: Arrival) -> Reply | None:
+        """Walk the stages forward with a request whose body has been read; only for a chain that is direct."""
+        heading = arrival.heading
+        known = heading is not None and heading.passed is self
+        for _, step, at_once in self._behind_heads if known else self._inward:
+            try:
+                reply = at_once(arrival) if at_once is not None else None
+            except Exception as error:
+                return self._failed(step, error, arrival)
+            if reply is not None:
+                return reply
+        if heading is not None:
+            heading.passed = self
+        return None
+
+    def is_calm(self, arrival: Arrival) -> bool:
+        """Tell whether no stage of a direct chain waits for anything, or looks at what becomes of an exchange."""
+        return all(step.is_calm(arrival) for step in self._calm if isinstance(step, BuiltIn))
 
     async def outward(self, arrival: Arrival, message: Message) -> Message | None:
         """Walk backward with a message for the client; ``None`` drops a notification that a stage failed on."""

@@ -26,6 +26,7 @@ class HeadStage(BuiltIn):
     """
 
     stage = Stage.ORIGIN
+    of_heads = True
 
     def __init__(self, *, stateless: bool = False) -> None:
         self._methods = _ONLY_POST if stateless else _METHODS
@@ -52,6 +53,7 @@ class BodyLimitStage(BuiltIn):
     """Read the body of a POST, at most :data:`MAX_BODY` bytes."""
 
     stage = Stage.BODY_LIMIT
+    reads_body = True
 
     async def on_request(self, exchange: Arrival, /) -> Reply | None:
         """Answer 413 to a body that is too large, 408 to one that does not arrive."""

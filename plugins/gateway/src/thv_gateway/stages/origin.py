@@ -40,6 +40,7 @@ class OriginStage(BuiltIn):
     """
 
     stage = Stage.ORIGIN
+    of_heads = True
 
     def __init__(self, own: Own, allowed: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
         names = [_written(name) for name in allowed] or _LOOPBACK

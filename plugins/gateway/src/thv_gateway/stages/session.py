@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from thv_core.model.message import Kind
 from thv_core.spi.middleware import Reply, Stage
@@ -70,13 +71,18 @@ class ServerSessionStage(BuiltIn):
         """Answer 400 to an id that is no visible ASCII, 404 to one that was idle for too long or is somebody else's."""
         if exchange.era is Era.MODERN:
             return None
-        given = exchange.fields.get(b"mcp-session-id", b"")
-        if len(given) > _LONGEST_SESSION or not _VISIBLE.fullmatch(given):
+        session = _readable(exchange.fields.get(b"mcp-session-id", b""))
+        if session is None:
             return _refused(exchange, 400, "Mcp-Session-Id is not visible ASCII")
-        exchange.session = given.decode("ascii")
-        if given and not self._sessions.visit(exchange.session, self._sessions.owner_of(exchange.identity)):
+        exchange.session = session
+        if session and not self._sessions.visit(session, self._sessions.owner_of(exchange.identity)):
             return _refused(exchange, 404, "Session not found")
         return None
+
+
+@lru_cache(maxsize=256)
+def _readable(given: bytes) -> str | None:
+    return given.decode("ascii") if len(given) <= _LONGEST_SESSION and _VISIBLE.fullmatch(given) else None
 
 
 def _refused(exchange: Arrival, status: int, text: str) -> Reply:

@@ -26,6 +26,14 @@ class SharingStage(BuiltIn):
     def __init__(self, sharing: Sharing) -> None:
         self._sharing = sharing
 
+    def is_calm(self, exchange: Arrival, /) -> bool:
+        """Say so of what neither opens nor ends a session nor wishes anything for one, while that is surely known."""
+        message = exchange.message
+        if message is None or message.method in _WISHES or _opens(message):
+            return False
+        given = exchange.fields.get(b"mcp-session-id", b"").decode("latin-1")
+        return exchange.era is Era.MODERN or not given or self._sharing.has_seen(given)
+
     async def on_request(self, exchange: Arrival, /) -> Reply | None:
         """Answer 404 to a session that has ended anywhere, 503 when nobody can tell."""
         given = exchange.fields.get(b"mcp-session-id", b"").decode("latin-1")

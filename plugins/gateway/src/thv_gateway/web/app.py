@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 from thv_core.spi.middleware import Outcome, Reply
 from thv_gateway.messages.answers import INTERNAL_ERROR, document, refusal
@@ -19,6 +19,9 @@ _METRICS = "No metrics are served here."
 
 Face = Callable[[Arrival], Awaitable[None]]
 """Answers what comes to one path, on ``arrival.peer``."""
+
+Ended = Callable[[Coroutine[None, None, None] | None], None]
+"""Takes note of the end of an exchange, or takes what has to be awaited for that."""
 
 Answer = Callable[[Arrival, Chain], Awaitable[Reply | Flow]]
 """Says what to answer to a request that passed every stage."""
@@ -43,6 +46,7 @@ class Application:
         self.busy = 0
         self.chain = chain
         self.faces: dict[str, Face] = {"/mcp": self.exchange}
+        self.is_own: Callable[[Arrival], bool] = _every
         self._reception = reception
         self._workload = workload
         self._health = health
@@ -59,21 +63,65 @@ class Application:
     def serve(self, request: Request, path: str, prefix: str) -> Awaitable[None]:
         """Answer one HTTP request; ``prefix`` preceded its path."""
         face = self.faces.get(path)
-        if face is None:
-            return self._decline(request, path)
-        arrival = Arrival(
+        return self._decline(request, path) if face is None else face(self._arrival(request, path, prefix))
+
+    def at_once(self, request: Request, ended: Ended) -> bool:
+        """Begin to answer a request that is all there, without a task; tell whether it is as simple as that.
+
+        :param ended: called once when it was answered, or with what has to be awaited for that.
+        """
+        chain = self.chain
+        if not (chain.is_direct and self._reception.is_open and request.target.path == "/mcp"):
+            return False
+        body = request.whole() if request.method == "POST" else None
+        arrival = self._arrival(request, "/mcp", "")
+        if body is None or not self.is_own(arrival):
+            return False
+        arrival.body = body
+        refused = chain.pass_at_once(arrival)
+        if not chain.is_calm(arrival):
+            return False
+        self.busy += 1
+
+        def told(answer: Reply | Coroutine[None, None, Reply | Flow]) -> None:
+            if isinstance(answer, Reply):
+                self.busy -= 1
+                request.reply(answer)
+                ended(None)
+            else:
+                ended(self._go_on(arrival, chain, answer))
+
+        if refused is not None:
+            told(refused)
+        elif not self._reception.start(arrival, chain, told):
+            told(self.answer(arrival, chain))
+        return True
+
+    async def _go_on(self, arrival: Arrival, chain: Chain, answering: Coroutine[None, None, Reply | Flow]) -> None:
+        try:
+            answered = await answering
+            if isinstance(answered, Reply):
+                arrival.peer.reply(answered)
+            else:
+                await answered.flow(arrival, chain)
+        finally:
+            self.busy -= 1
+
+    def _arrival(self, request: Request, path: str, prefix: str) -> Arrival:
+        heading = request.heading
+        return Arrival(
             workload=self._workload,
-            method=request.method,
+            method=heading.method,
             path=path,
-            headers=request.headers,
+            headers=heading.headers,
             client=request.client,
             peer=request,
-            fields=request.fields,
-            query=request.target.query,
+            fields=heading.fields,
+            query=heading.target.query,
             prefix=prefix,
             secure=request.secure,
+            heading=heading,
         )
-        return face(arrival)
 
     async def exchange(self, arrival: Arrival, answer: Answer | None = None) -> None:
         """Take a request through the whole chain and let it be answered on its peer, by the server or by ``answer``."""
@@ -121,3 +169,8 @@ class Application:
         if method not in ("GET", "HEAD"):
             return document(405, {"error": "method_not_allowed"}, _ALLOW_GET)
         return document(*self._health())
+
+
+def _every(arrival: Arrival) -> bool:
+    """Take every request for one that is answered by this process."""
+    return True

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 from thv_core.spi.middleware import Reply
 from thv_gateway.messages.answers import INVALID_REQUEST, LEGACY_ERROR, refusal
 
-__all__ = ["Target", "judged", "parsed"]
+__all__ = ["NOWHERE", "Heading", "Target", "judged", "parsed"]
 
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
@@ -26,6 +26,34 @@ class Target:
     path: str
     query: bytes = b""
     authority: bytes = b""
+
+
+NOWHERE = Target("")
+
+
+class Heading:
+    """The head of a request, lower-case names in ``headers`` and the last value of each in ``fields``.
+
+    Most clients send the same head again and again; then this is the same object again. So whoever has judged it, or
+    has written what follows from it, may note that here: ``passed`` is the chain whose judges of heads let it pass,
+    ``written`` is for the endpoint that answers it.
+    """
+
+    __slots__ = ("fields", "headers", "method", "passed", "target", "written")
+
+    def __init__(
+        self,
+        method: str = "",
+        target: Target = NOWHERE,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        fields: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.fields: Mapping[bytes, bytes] = dict(headers) if fields is None else fields
+        self.passed: object = None
+        self.written: object = None
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Protocol
 
 from thv_gateway.web.limits import LIMITS, Limits
@@ -12,6 +12,9 @@ __all__ = ["Guest", "Lobby", "Site"]
 
 Site = Callable[[Request], Awaitable[None]]
 """Answers a request whose head is whole; its body may still come."""
+
+AtOnce = Callable[[Request, Callable[[Coroutine[None, None, None] | None], None]], bool]
+"""Answers a request that is all there, without a task; see :meth:`thv_gateway.web.app.Application.at_once`."""
 
 _LINGERING = 256
 """So many that found no room are told so politely at once."""
@@ -42,6 +45,7 @@ class Lobby:
 
     def __init__(self, site: Site, limits: Limits = LIMITS, *, secure: bool = False) -> None:
         self.site = site
+        self.at_once: AtOnce = getattr(site, "at_once", _never)
         self.limits = limits
         self.secure = secure
         self.is_draining = False
@@ -78,3 +82,8 @@ class Lobby:
         """Close every connection at once."""
         for guest in list(self._guests):
             guest.close()
+
+
+def _never(request: Request, ended: object) -> bool:
+    """Answer nothing at once."""
+    return False

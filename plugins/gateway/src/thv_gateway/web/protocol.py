@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import cast
 
 from thv_core.spi.middleware import Reply
@@ -37,7 +38,8 @@ class Connection(asyncio.Protocol):
     """One connection; see :class:`thv_gateway.web.request.Line` for what a request asks of it."""
 
     __slots__ = (
-        *("_closing_since", "_current", "_held", "_leaving", "_lobby", "_loop", "_paused", "_reader", "_room", "_task"),
+        *("_closing_since", "_current", "_held", "_leaving", "_lobby", "_loop", "_paused", "_reader", "_rest", "_room"),
+        "_task",
         *("_transport", "_waiter", "client", "is_lost", "limits"),
     )
 
@@ -50,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._reader = Reader(self, self._loop.time)
         self._current: Request | None = None
         self._held = b""
+        self._rest: Coroutine[None, None, None] | None = None
         self._leaving = self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Event | None = None
@@ -93,7 +96,7 @@ class Connection(asyncio.Protocol):
         if rest:
             self._hold(rest)
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
+        if waiter is not None and not waiter.done() and not (current is None and self._begins()):
             waiter.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -211,6 +214,36 @@ class Connection(asyncio.Protocol):
 
     # Answering.
 
+    def _begins(self) -> bool:
+        """Begin to answer what came before the task has its turn, if that is simple enough."""
+        queue = self._reader.queue
+        if len(queue) != 1 or self._held or self._lobby.is_draining or self._reader.is_deaf:
+            return False
+        request = queue[0]
+        if not request.is_complete or request.refusal is not None:
+            return False
+        self._current = queue.popleft()
+        if self._lobby.at_once(request, self._ended):
+            return True
+        self._current = None
+        queue.appendleft(request)
+        return False
+
+    def _ended(self, rest: Coroutine[None, None, None] | None) -> None:
+        """Go on when a request was answered without the task, or leave the rest of its answer to that."""
+        request, self._current = self._current, None
+        if request is None:
+            return
+        if rest is None and request.keep and not (self._held or self._room is not None or self.is_lost):
+            self._reader.since = self._loop.time()
+            return
+        self._rest = rest
+        self._reader.queue.appendleft(request)
+        if self._task.done():
+            self._task = self._loop.create_task(self._serve())
+        else:
+            self._wake()
+
     async def _serve(self) -> None:
         queue = self._reader.queue
         try:
@@ -235,8 +268,13 @@ class Connection(asyncio.Protocol):
         return bool(self._reader.queue)
 
     async def _answer(self, request: Request) -> None:
+        rest, self._rest = self._rest, None
         try:
-            if request.refusal is not None or self._lobby.is_draining:
+            if rest is not None:
+                await rest
+            elif request.is_answered:
+                pass
+            elif request.refusal is not None or self._lobby.is_draining:
                 self._decline(request)
             else:
                 await self._lobby.site(request)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from thv_core.model.route import RouteState
 from thv_core.spi.middleware import Reply
 from thv_gateway.messages.answers import INTERNAL_ERROR, refusal
-from thv_gateway.servers.upstream import Endpoint
+from thv_gateway.servers.upstream import Endpoint, start_of
 from thv_gateway.stages.chain import Arrival
 
 __all__ = ["HOLD_SECONDS", "MAX_WAITING", "RETRY", "Reception"]
@@ -40,11 +40,13 @@ class _Waiter:
 class Reception:
     """Knows the current life of one workload's server, and those that finish their calls.
 
-    ``is_open`` tells that a request of a session which the server knows can go straight to ``current``.
+    ``is_open`` tells that a request of a session which the server knows can go straight to ``current``, and
+    ``start`` is that one's; see :data:`thv_gateway.servers.upstream.Start`.
     """
 
     def __init__(self, workload: str, current: Endpoint) -> None:
         self.current = current
+        self.start = start_of(current)
         self.is_open = False
         self._workload = workload
         self._former: Sequence[Endpoint] = ()
@@ -56,6 +58,7 @@ class Reception:
     def arrange(self, current: Endpoint, former: Sequence[Endpoint], *, held: bool) -> None:
         """Switch to another arrangement of lives; whoever waits looks again."""
         self.current, self._former, self._held = current, former, held
+        self.start = start_of(current)
         self.stir()
 
     def stir(self) -> None:

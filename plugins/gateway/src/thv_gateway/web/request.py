@@ -10,7 +10,7 @@ from typing import Protocol
 
 from thv_core.spi.middleware import Reply
 from thv_gateway.messages.answers import LEGACY_ERROR, refusal
-from thv_gateway.web.heads import Target, judged
+from thv_gateway.web.heads import Heading, Target, judged
 from thv_gateway.web.limits import Limits
 from thv_gateway.web.peer import Fields, Gone
 from thv_gateway.web.writing import CONTINUE, LAST_CHUNK, SPLIT, chunk, head
@@ -23,7 +23,7 @@ _UNASKED = 256 * 1024
 _TOGETHER = 64 * 1024
 
 _CLOSE = (b"connection", b"close")
-_NOWHERE = Target("")
+_HEADLESS = Heading()
 _ALLOW = ((b"allow", b"POST, GET, DELETE"),)
 
 
@@ -75,15 +75,12 @@ class Request:
 
     __slots__ = (
         *("_acts", "_begun", "_body", "_chunked", "_gathered", "_limit", "_line", "_old", "_size", "_soon", "_waiting"),
-        *("began", "fields", "headers", "is_answered", "is_complete", "is_gone", "keep", "method", "refusal", "target"),
+        *("began", "heading", "is_answered", "is_complete", "is_gone", "keep", "refusal"),
     )
 
-    def __init__(self, line: Line, *, keep: bool, old: bool = False) -> None:
+    def __init__(self, line: Line, heading: Heading = _HEADLESS, *, keep: bool, old: bool = False) -> None:
         self.keep = keep
-        self.method = ""
-        self.target = _NOWHERE
-        self.headers: tuple[tuple[bytes, bytes], ...] = ()
-        self.fields: Mapping[bytes, bytes] = {}
+        self.heading = heading
         self.refusal: Reply | None = None
         self.began = 0.0
         self.is_complete = self.is_answered = self.is_gone = False
@@ -97,6 +94,26 @@ class Request:
         self._size = 0
         self._limit = -1
         self._acts: dict[object, Callable[[], None]] | None = None
+
+    @property
+    def method(self) -> str:
+        """The method."""
+        return self.heading.method
+
+    @property
+    def target(self) -> Target:
+        """What is asked for."""
+        return self.heading.target
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """All fields, with lower-case names."""
+        return self.heading.headers
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """The last value of each field."""
+        return self.heading.fields
 
     @property
     def client(self) -> str:
@@ -114,24 +131,40 @@ class Request:
         return self._begun
 
     @property
+    def missing(self) -> int:
+        """How much of its body has still to come, as far as it was announced; negative when it was not."""
+        length = self.fields.get(b"content-length", b"")
+        return int(length) - self._size if length.isdigit() else -1
+
+    @property
     def hears_continue(self) -> bool:
         """Whether the client waits for leave to send the body."""
         return b"expect" in self.fields and not (self._size or self.is_complete)
 
     def aim(self, target: Target | None, version: str) -> None:
         """Take its target, and note what is wrong with its head; an authority is its ``Host`` (RFC 9112, 3.2.2)."""
-        if self.method == "CONNECT":
+        method, headers, fields = self.method, self.headers, self.fields
+        if method == "CONNECT":
             self.refuse(refusal(405, LEGACY_ERROR, "Method not allowed", headers=_ALLOW))
             return
-        refused = judged(target, version, self.headers, self.fields)
+        refused = judged(target, version, headers, fields)
         if refused is not None:
             self.refuse(refused)
+        elif target is not None and target.authority:
+            rest = tuple(field for field in headers if field[0] != b"host")
+            self.heading = Heading(method, target, (*rest, (b"host", target.authority)))
         elif target is not None:
-            self.target = target
-            if target.authority:
-                rest = tuple(field for field in self.headers if field[0] != b"host")
-                self.headers = (*rest, (b"host", target.authority))
-                self.fields = dict(self.headers)
+            self.heading = Heading(method, target, headers, fields)
+
+    def whole(self) -> bytes | None:
+        """Return a small body that has come as a whole; ``None`` for any other."""
+        return self._body if self.is_complete and self._gathered is None and self._limit < 0 else None
+
+    def come(self, body: bytes) -> None:
+        """Take the whole body at once, which nobody has asked for yet."""
+        self._body = body
+        self._size = len(body)
+        self.is_complete = True
 
     def on_gone(self, act: Callable[[], None]) -> Callable[[], None]:
         """See :meth:`thv_gateway.web.peer.Peer.on_gone`."""
@@ -171,10 +204,10 @@ class Request:
 
     def take(self, piece: bytes) -> None:
         """Take a piece of the body."""
-        if self._limit == 0:
-            return
         first = not self._size
         self._size += len(piece)
+        if self._limit == 0:
+            return
         if first:
             self._body = piece
             return

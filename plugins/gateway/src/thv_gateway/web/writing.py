@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 
 __all__ = ["CONTINUE", "LAST_CHUNK", "SPLIT", "BadField", "chunk", "head"]
@@ -45,11 +46,17 @@ def head(status: int, fields: Sequence[tuple[bytes, bytes]], more: bytes) -> byt
 
     :raises BadField: when a field is none.
     """
+    begin = _LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+    return b"%b%b%b%b\r\n" % (begin, _calendar.line(), _written(tuple(fields)), more)
+
+
+@lru_cache(maxsize=64)
+def _written(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Return fields as lines; a server repeats most of what it says."""
     lines = b"".join([b"%b: %b\r\n" % field for field in fields])
     if lines.count(b"\n") != len(fields) or lines.count(b"\r") != len(fields):
         raise BadField("a field of the answer has a line break in it")
-    begin = _LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
-    return b"%b%b%b%b\r\n" % (begin, _calendar.line(), lines, more)
+    return lines
 
 
 def chunk(piece: bytes) -> tuple[bytes, ...]:

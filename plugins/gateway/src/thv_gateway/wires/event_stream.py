@@ -6,7 +6,8 @@ Source: MCP 2025-11-25, transports (resumability, polling); WHATWG HTML, server-
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from thv_core.model.message import Kind, Message
@@ -66,20 +67,27 @@ async def read_events(connection: Connection, cursor: Cursor, patience: float | 
     :param patience: seconds of silence; none for a stream that may be silent for ever.
     :raises Broken: when the stream breaks off, or is silent for too long before the response.
     """
-    events, loop = EventReader(), asyncio.get_running_loop()
     try:
         async with asyncio.timeout(patience) as limit:
-            while data := await connection.read():
-                await _deal(events.feed(data), cursor, reader)
-                if cursor.answered:
-                    limit.reschedule(loop.time() + LINGER_SECONDS)
-                elif patience is not None:
-                    limit.reschedule(loop.time() + patience)
+            await _read(connection, cursor, reader, partial(_prolong, limit, patience, cursor))
     except TooLong:
         raise Broken("sent an event that does not end") from None
     except TimeoutError:
         if not cursor.answered:
             raise Broken("said nothing for too long") from None
+
+
+async def _read(connection: Connection, cursor: Cursor, reader: Reader, heard: Callable[[], None]) -> None:
+    events = EventReader()
+    while data := await connection.read():
+        await _deal(events.feed(data), cursor, reader)
+        heard()
+
+
+def _prolong(limit: asyncio.Timeout, patience: float | None, cursor: Cursor) -> None:
+    seconds = LINGER_SECONDS if cursor.answered else patience
+    if seconds is not None:
+        limit.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 async def _deal(events: Iterable[Event], cursor: Cursor, reader: Reader) -> None:

@@ -15,6 +15,7 @@ from thv_gateway.workers.unix import connected
 
 __all__ = ["Desk"]
 
+MAX_WAITING = 16 * 1024 * 1024
 _PAUSE_SECONDS = 0.05
 
 
@@ -42,11 +43,17 @@ class Desk:
     def say(self, report: RouteReport) -> None:
         """Tell the principal how a route is doing here."""
         self._reports[report.incarnation] = report
-        if self._writer is not None:
-            self._writer.write(encoded(Said(report)))
+        writer = self._writer
+        if writer is None:
+            return
+        if writer.transport.get_write_buffer_size() > MAX_WAITING:
+            # Whoever does not read is left; it hears everything when it is there again.
+            writer.transport.abort()
+        else:
+            writer.write(encoded(Said(report)))
 
     def retain(self, incarnations: set[str]) -> None:
-        """Speak of these no more than of any other."""
+        """Forget what was said of any other incarnation."""
         self._reports = {name: each for name, each in self._reports.items() if name in incarnations}
 
     async def close(self) -> None:

@@ -1,7 +1,8 @@
 """Start the processes of one gateway, start one anew that dies, and end them together. Nothing else happens here.
 
 The first one is the principal: it speaks with control and owns every pipe. Processes are forked before any event loop
-exists; the tether, a pipe whose other end only this process holds, tells them that it is gone.
+exists; the tether, a pipe whose other end only this process holds, tells them that it is gone. What this process has
+locked stays locked until the last of them has ended, because they have the same descriptors.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NoReturn
 
 __all__ = ["PRINCIPAL", "tend"]
@@ -22,7 +24,11 @@ PRINCIPAL = 0
 _PAUSE_SECONDS = 1.0
 """One that died sooner than that after it was started waits for so long."""
 
+LAST_SECONDS = 15.0
+"""Longer than a drain takes: what has not ended so long after it was told to is killed."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_ALL_SIGNALS = (*_SIGNALS, signal.SIGCHLD)
 
 _logger = logging.getLogger("thv.gateway")
 
@@ -35,7 +41,7 @@ def tend(count: int, lifeline: int, work: Callable[[int, int], None]) -> None:
     tether, held = os.pipe()
     woken, waking = os.pipe()
     os.set_blocking(waking, False)
-    before = {number: signal.signal(number, _woken) for number in (*_SIGNALS, signal.SIGCHLD)}
+    before = {number: signal.signal(number, _woken) for number in _ALL_SIGNALS}
     wakeup = signal.set_wakeup_fd(waking)
     try:
         _Nursery(count, lambda number: _forked(number, tether, (held, woken, waking, lifeline), work)).run(
@@ -54,10 +60,10 @@ class _Nursery:
         self._start = start
         self._missing = dict.fromkeys(range(count), 0.0)
         self._running: dict[int, tuple[int, float]] = {}
-        self._ending = False
+        self._ends = 0.0
 
     def run(self, lifeline: int, woken: int) -> None:
-        while self._running or not self._ending:
+        while self._running or not self._ends:
             self._fill()
             readable, _, _ = select.select([lifeline, woken], [], [], _PAUSE_SECONDS)
             if lifeline in readable and not os.read(lifeline, 1024):
@@ -66,9 +72,11 @@ class _Nursery:
             if woken in readable and set(os.read(woken, 1024)) & set(_SIGNALS):
                 self._end()
             self._reap()
+            if self._ends and time.monotonic() > self._ends:
+                self._signal(signal.SIGKILL)
 
     def _fill(self) -> None:
-        if self._ending:
+        if self._ends:
             return
         now = time.monotonic()
         for number in [each for each, due in self._missing.items() if due <= now]:
@@ -80,20 +88,26 @@ class _Nursery:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            number, began = self._running.pop(pid)
-            code = os.waitstatus_to_exitcode(status)
-            if number == PRINCIPAL and code == 0:
-                self._end()
-            elif not self._ending:
-                _logger.error("process %d of the gateway ended with %d", number, code)
-            quick = time.monotonic() - began < _PAUSE_SECONDS
-            self._missing[number] = time.monotonic() + _PAUSE_SECONDS if quick else 0.0
+            # The first process of a container is the parent of whoever has lost his own as well.
+            if pid in self._running:
+                self._ended(*self._running.pop(pid), os.waitstatus_to_exitcode(status))
+
+    def _ended(self, number: int, began: float, code: int) -> None:
+        if number == PRINCIPAL and code == 0:
+            self._end()
+        elif not self._ends:
+            _logger.error("process %d of the gateway ended with %d", number, code)
+        quick = time.monotonic() - began < _PAUSE_SECONDS
+        self._missing[number] = time.monotonic() + _PAUSE_SECONDS if quick else 0.0
 
     def _end(self) -> None:
-        self._ending = True
+        self._ends = self._ends or time.monotonic() + LAST_SECONDS
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
         for pid in self._running:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, number)
 
 
 def _woken(number: int, frame: object) -> None:
@@ -101,17 +115,27 @@ def _woken(number: int, frame: object) -> None:
 
 
 def _forked(number: int, tether: int, foreign: tuple[int, ...], work: Callable[[int, int], None]) -> int:
-    pid = os.fork()
-    if not pid:
-        _live(number, tether, foreign, work)
-    return pid
+    # What comes before the new process has handlers of its own must neither be lost nor be taken for ours.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+    try:
+        pid = os.fork()
+        if not pid:
+            _live(number, tether, foreign, partial(_unmasked, mask, work))
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _unmasked(mask: Iterable[int], work: Callable[[int, int], None], number: int, tether: int) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    work(number, tether)
 
 
 def _live(number: int, tether: int, foreign: tuple[int, ...], work: Callable[[int, int], None]) -> NoReturn:
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        for each in (*_SIGNALS, signal.SIGCHLD):
+        for each in _ALL_SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         for descriptor in foreign:
             os.close(descriptor)

@@ -11,6 +11,7 @@ from thv_core.model.route import RouteReport
 from thv_gateway.sessions.file_store import COMMON_FILE, FileStore
 from thv_gateway.web.app import Application
 from thv_gateway.web.listeners import Address, Listener
+from thv_gateway.workers.forwarding import received
 from thv_gateway.workers.notes import WORKERS_SOCKET
 from thv_gateway.workers.office import Office
 from thv_gateway.workers.sharing_out import inner_socket
@@ -21,18 +22,23 @@ __all__ = ["Alone", "Principal"]
 class Principal:
     """Answers what workers hand on, and speaks for all of them to control.
 
+    :param count: how many workers there are beside.
     :param reports: returns the current reports of this process.
     :param publish: tells control one report.
     """
 
     def __init__(
-        self, folder: Path, reports: Callable[[], list[RouteReport]], publish: Callable[[RouteReport], None]
+        self,
+        folder: Path,
+        count: int,
+        reports: Callable[[], list[RouteReport]],
+        publish: Callable[[RouteReport], None],
     ) -> None:
         self.store = FileStore(folder / COMMON_FILE)
         self._folder = folder
         self._reports = reports
         self._publish = publish
-        self._office = Office(self._said)
+        self._office = Office(count, self._said, self._complete)
 
     async def open(self) -> None:
         """Let workers come."""
@@ -46,7 +52,7 @@ class Principal:
 
     def reload(self) -> None:
         """Let every worker read the snapshot."""
-        self._office.reload()
+        self._office.reload({report.incarnation for report in self._reports()})
 
     def give(self, values: Mapping[str, str]) -> None:
         """Let every worker know the values of secrets."""
@@ -59,15 +65,20 @@ class Principal:
 
     def listener(self, workload: str, app: Application) -> Listener:
         """Return what listens for requests that other processes hand on."""
-        return Listener(Address(socket=str(inner_socket(self._folder, workload))), app, _unnoticed)
+        return Listener(Address(socket=str(inner_socket(self._folder, workload))), received(workload, app), _unnoticed)
 
     def adapt(self, workload: str, app: Application) -> None:
         """Do nothing: this process answers everything."""
 
     def _said(self, report: RouteReport) -> None:
-        mine = next((each for each in self._reports() if each.incarnation == report.incarnation), None)
-        if mine is not None and mine.quiet:
-            self._publish(self.merged(mine))
+        for mine in self._reports():
+            if mine.incarnation == report.incarnation and mine.quiet:
+                self._publish(self.merged(mine))
+
+    def _complete(self) -> None:
+        for mine in self._reports():
+            if mine.quiet:
+                self._publish(self.merged(mine))
 
 
 class Alone:

@@ -24,7 +24,7 @@ from thv_gateway.web.app import Application, Face
 from thv_gateway.workers.desk import Desk
 from thv_gateway.workers.forwarding import Forwarder
 from thv_gateway.workers.notes import WORKERS_SOCKET
-from thv_gateway.workers.sharing_out import inner_socket, is_native, of_workers, refused
+from thv_gateway.workers.sharing_out import METHODS, inner_socket, is_native, is_refused, of_workers
 
 __all__ = ["Worker"]
 
@@ -32,7 +32,11 @@ _logger = logging.getLogger("thv.gateway")
 
 
 class Worker:
-    """What runs inside the event loop of a worker."""
+    """What runs inside the event loop of a worker.
+
+    Middleware is built in each process: what it counts (a rate, a quota) it counts for this process alone, so that all
+    of them together let as many times as much pass.
+    """
 
     def __init__(self, seat: GatewaySeat, trust: Trust, stores: Stores) -> None:
         folder = seat.directory
@@ -58,7 +62,11 @@ class Worker:
             loop.add_signal_handler(number, self._drain.set)
         self._read()
         following = loop.create_task(self._desk.follow())
+        # Without its desk a worker would serve for ever what was asked for once.
+        following.add_done_callback(lambda _: self._stop.set())
         await drained(self._table, self._stop, self._drain)
+        if following.done():
+            following.result()
         following.cancel()
         self._table.close()
         for forwarder in self._forwarders.values():
@@ -91,17 +99,23 @@ class Worker:
         forwarder = self._forwarder(workload)
 
         async def hand_on(arrival: Arrival) -> None:
-            refusal = refused(arrival, app.chain)
-            if refusal is not None:
-                arrival.peer.reply(refusal)
-            else:
+            if arrival.method not in METHODS or is_refused(arrival, app.chain):
+                await app.exchange(arrival)
+                return
+            counted = arrival.method == "POST"
+            app.busy += counted
+            try:
                 await forwarder.carry(arrival)
+            finally:
+                app.busy -= counted
 
         async def answer(arrival: Arrival) -> None:
-            await (app.exchange(arrival) if is_native(arrival, app.current) else hand_on(arrival))
+            await (app.exchange(arrival) if app.is_own(arrival) else hand_on(arrival))
 
+        app.is_own = lambda arrival: is_native(arrival, app.current)
         faces: dict[str, Face] = dict.fromkeys(app.faces, hand_on)
         app.faces = {**faces, "/mcp": answer}
+        app.is_own = lambda arrival: is_native(arrival, app.current)
 
     def _forwarder(self, workload: str) -> Forwarder:
         known = self._forwarders.get(workload)
