@@ -141,7 +141,7 @@ def test_health_and_metrics_say_what_they_are(client: McpClient) -> None:
     assert health["timestamp"].endswith("Z")
     answer = raw(client, f"GET /metrics HTTP/1.1\nHost: 127.0.0.1:{client.port}")
     assert answer.startswith(b"HTTP/1.1 404")
-    assert b"telemetry" in answer
+    assert b"No metrics" in answer
 
 
 def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(client: McpClient) -> None:
@@ -196,6 +196,12 @@ def test_what_is_not_http_is_refused(client: McpClient) -> None:
     assert raw(client, "HELLO").startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize("body", [b'{"id":1,"method":"ping"}', b'{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}'])
+def test_a_malformed_request_is_refused_under_its_id(client: McpClient, body: bytes) -> None:
+    status, _, answer = client.send("POST", body)
+    assert (status, json.loads(answer)["id"], json.loads(answer)["error"]["code"]) == (400, 1, -32600)
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -204,9 +210,7 @@ def test_what_is_not_http_is_refused(client: McpClient) -> None:
         (b'{"jsonrpc":"2.0","id":1,"method":"a\nb"}', -32700),
         (b" [1]", -32600),
         (b"5", -32600),
-        (b'{"id":1,"method":"ping"}', -32600),
         (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}', -32600),
         (b'{"jsonrpc":"2.0","id":1,"result":1,"error":{}}', -32600),
     ],
 )

@@ -138,8 +138,9 @@ class Flights:
 
 def listens(arrival: Arrival) -> bool:
     """Tell whether a client of the stateless era asks to be told of changes (MCP 2026-07-28, subscriptions)."""
-    message = arrival.message
-    return arrival.era is Era.MODERN and message is not None and message.method == "subscriptions/listen"
+    if arrival.era is Era.LEGACY:
+        return False
+    return arrival.message is not None and arrival.message.method == "subscriptions/listen"
 
 
 def _identifier(flight: Flight) -> bytes:

@@ -159,7 +159,7 @@ class Chain:
 
     def is_calm(self, arrival: Arrival) -> bool:
         """Tell whether no stage of a direct chain waits for anything, or looks at what becomes of an exchange."""
-        return all(step.is_calm(arrival) for step in self._calm if isinstance(step, BuiltIn))
+        return not self._calm or all(step.is_calm(arrival) for step in self._calm if isinstance(step, BuiltIn))
 
     async def outward(self, arrival: Arrival, message: Message) -> Message | None:
         """Walk backward with a message for the client; ``None`` drops a notification that a stage failed on."""

@@ -70,10 +70,10 @@ class Application:
 
         :param ended: called once when it was answered, or with what has to be awaited for that.
         """
-        chain = self.chain
-        if not (chain.is_direct and self._reception.is_open and request.target.path == "/mcp"):
+        chain, heading = self.chain, request.heading
+        if not (chain.is_direct and self._reception.is_open and heading.target.path == "/mcp"):
             return False
-        body = request.whole() if request.method == "POST" else None
+        body = request.whole() if heading.method == "POST" else None
         arrival = self._arrival(request, "/mcp", "")
         if body is None or not self.is_own(arrival):
             return False
