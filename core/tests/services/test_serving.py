@@ -54,7 +54,6 @@ def test_every_key_is_one_of_the_terms() -> None:
         session_ttl=90.0,
         endpoint_prefix="/team",
         trust_proxy_headers=True,
-        strict_versions=True,
         session_redis=redis,
         seats_per_client=True,
     )

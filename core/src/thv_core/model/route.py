@@ -46,7 +46,7 @@ class Terms(Document, frozen=True, kw_only=True):
     ``tls_key`` are paths of PEM files. ``origins`` are the ``Origin`` values of web pages that may call; the listener's
     own when there are none. ``stateless``: only POST, and no sessions. ``session_ttl`` is in seconds of idleness.
     ``endpoint_prefix`` begins the URL that the first event of ``/sse`` names; with ``trust_proxy_headers`` it follows
-    ``X-Forwarded-*``. ``strict_versions`` refuses a revision that is unknown also where the server would judge it.
+    ``X-Forwarded-*``.
     ``session_redis`` shares sessions. With ``seats_per_client`` each session has a process of its own.
     """
 
@@ -58,7 +58,6 @@ class Terms(Document, frozen=True, kw_only=True):
     session_ttl: float = 7200.0
     endpoint_prefix: str = ""
     trust_proxy_headers: bool = False
-    strict_versions: bool = False
     session_redis: SessionRedis | None = None
     seats_per_client: bool = False
     most_seats: int = 32

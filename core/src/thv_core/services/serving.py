@@ -24,7 +24,6 @@ def client_terms(config: RunConfig) -> Terms:
         session_ttl=duration_seconds(config.session_ttl) or usual.session_ttl,
         endpoint_prefix=config.endpoint_prefix,
         trust_proxy_headers=config.trust_proxy_headers,
-        strict_versions=config.strict_protocol_validation,
         session_redis=config.scaling_config.session_redis,
         seats_per_client=config.stdio_sessions == "per-client",
     )

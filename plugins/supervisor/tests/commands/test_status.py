@@ -55,6 +55,15 @@ def test_a_running_workload_is_told_with_its_pid(invoke: Any, control: Any, cons
     assert not any(line.startswith("reason") for line in others)
 
 
+def test_of_a_server_somewhere_else_nothing_is_claimed_that_cannot_be_known(
+    invoke: Any, control: Any, console: Any
+) -> None:
+    control.answers["GET", PATH] = view(remote=True, package="https://mcp.example.com/mcp", runtime="remote")
+    invoke(status, "a")
+    assert any(line.startswith("reach      it runs somewhere else") for line in console.lines)
+    assert not any(line.startswith("files") for line in console.lines)
+
+
 def test_of_a_process_that_is_not_seen_no_pid_is_told(invoke: Any, control: Any, console: Any) -> None:
     control.answers["GET", PATH] = view(status="unhealthy", pid=0)
     invoke(status, "a")

@@ -67,7 +67,7 @@ def _row(view: dict[str, Any], wide: bool) -> list[str]:
         return row
     memory = next((text.removeprefix("memory ") for text in view["limits"] if text.startswith("memory ")), "")
     more = [str(view[key]) for key in ("runtime", "transport_type", "restarts")]
-    return [*row, *more, view["reaches"] or "none", memory]
+    return [*row, *more, "somewhere else" if view.get("remote") else view["reaches"] or "none", memory]
 
 
 def _json(console: Console, views: list[dict[str, Any]], wide: bool) -> None:

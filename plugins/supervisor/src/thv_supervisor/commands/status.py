@@ -68,7 +68,7 @@ def _pairs(view: dict[str, Any], reach: str) -> list[tuple[str, str]]:
         ("url", view["url"]),
         ("tools", ", ".join(view["tools"]) or "none known"),
         ("reach", reach),
-        ("files", _files(view)),
+        *_if_any("files", "" if view.get("remote") else _files(view)),
         *_if_any("limits", ", ".join(view["limits"])),
         *[("note", note) for note in view["notes"]],
         ("group", view["group"]),
@@ -85,6 +85,8 @@ def _if_any(label: str, text: str) -> list[tuple[str, str]]:
 def _reach(client: Any, view: dict[str, Any]) -> str:
     from thv_core.errors import ThvError
 
+    if view.get("remote"):
+        return "it runs somewhere else, out of reach of any isolation here"
     if not view["reaches"]:
         return "nothing beyond itself"
     name = view["name"]
