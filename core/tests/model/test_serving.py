@@ -76,6 +76,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "a prefix without a slash": (PIPES | {"endpoint_prefix": "a"}, "endpoint_prefix 'a' is not the beginning"),
     "a prefix with a query": (PIPES | {"endpoint_prefix": "/a?b"}, "is not the beginning of a path"),
     "a number": (PIPES | {"session_ttl": "30"}, "session_ttl '30' is not a duration"),
+    "a short session": (PIPES | {"session_ttl": "1ms"}, "session_ttl '1ms' is shorter than 1 s"),
     "a long session": (PIPES | {"session_ttl": "800h"}, "session_ttl '800h' is longer than 720 hours"),
     "a long request": (PIPES | {"request_timeout": "25h"}, "request_timeout '25h' is longer than 24 hours"),
     "an origin with a path": (PIPES | {"allowed_origins": ["https://a.example/"]}, "is not an origin"),

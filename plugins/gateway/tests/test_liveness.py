@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
+import json
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -224,3 +227,18 @@ def test_a_server_of_http_is_pinged_in_one_session_of_the_gateways_own(
     assert client.session not in sessions
     gateway.until(RouteState.READY, "echo.1")
     beside.close()
+
+
+def test_health_tells_when_a_server_was_last_asked_and_how_soon_it_answered(
+    gateway: RunningGateway, http_server: Any, reach: Any
+) -> None:
+    client = reach(gateway, http_server(), liveness=QUICK)
+
+    def health() -> dict[str, Any]:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", client.port)) as connection:
+            connection.request("GET", "/health")
+            return json.loads(connection.getresponse().read())["mcp"]
+
+    eventually(lambda: "last_checked" in health())
+    assert 0 < health()["response_time_ms"] < 1000
+    assert health()["last_checked"].endswith("Z")

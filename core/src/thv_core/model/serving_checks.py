@@ -21,6 +21,7 @@ STDIO_SESSIONS = ("shared", "per-client")
 LONGEST_SOCKET = 107
 """Bytes of the path of a Unix socket (``sun_path`` on Linux, and its terminating NUL)."""
 
+SHORTEST_SESSION = 1.0
 LONGEST_REQUEST = 86_400.0
 LONGEST_SESSION = 30 * 86_400.0
 
@@ -97,16 +98,20 @@ def _possible_prefix(config: RunConfig) -> None:
 
 
 def _possible_durations(config: RunConfig) -> None:
-    _duration("session_ttl", config.session_ttl, LONGEST_SESSION)
-    _duration("request_timeout", config.request_timeout, LONGEST_REQUEST)
+    _duration("session_ttl", config.session_ttl, SHORTEST_SESSION, LONGEST_SESSION)
+    _duration("request_timeout", config.request_timeout, 0.0, LONGEST_REQUEST)
 
 
-def _duration(key: str, text: str, most: float) -> None:
+def _duration(key: str, text: str, least: float, most: float) -> None:
     if not text:
         return
     seconds = duration_seconds(text)
     if seconds is None:
         raise InvalidRequest(f"{key} {text!r} is not a duration", hint="Write it with units: 30m, 1h30m, 90s.")
+    if 0 < seconds < least:
+        raise InvalidRequest(
+            f"{key} {text!r} is shorter than {least:g} s", hint="Write a longer one, or 0s for the usual."
+        )
     if seconds > most:
         raise InvalidRequest(f"{key} {text!r} is longer than {most / 3600:g} hours", hint="Write a shorter one.")
 

@@ -17,6 +17,7 @@ from thv_gateway.pipes.modern_conversation import ModernConversation
 from thv_gateway.pipes.modern_for_legacy import Guise
 from thv_gateway.pipes.private_talk import PrivateWire
 from thv_gateway.pipes.talk import Talk
+from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake
 from thv_gateway.servers.upstream import Estate, Upstream
 
@@ -83,6 +84,11 @@ class GuisedLink:
     def tools(self) -> tuple[str, ...]:
         """The names of its tools."""
         return self._link.tools
+
+    @property
+    def checked(self) -> Check | None:
+        """The last ping that it answered."""
+        return None
 
     @property
     def notes(self) -> tuple[str, ...]:

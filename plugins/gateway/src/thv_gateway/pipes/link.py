@@ -24,6 +24,7 @@ from thv_gateway.pipes.noise import Noise
 from thv_gateway.pipes.pipe import MAX_LINE, Locked, Pipe, ServerAbsent
 from thv_gateway.pipes.relisting import Relisting
 from thv_gateway.pipes.talk import Talk
+from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake, Refused
 from thv_gateway.servers.liveness import Heartbeat
 from thv_gateway.servers.tools import list_tools
@@ -89,6 +90,11 @@ class Link:
         self._told: tuple[str, ...] = ()
         self._relisting = Relisting(self._relist, self._spawn)
         self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start()), loop.create_task(self._sweep())}
+
+    @property
+    def checked(self) -> Check | None:
+        """The last ping that it answered."""
+        return self._heartbeat.checked
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from thv_gateway.messages.versions import Era, negotiated
 from thv_gateway.pipes.endpoint import PipeEndpoint
 from thv_gateway.pipes.private_talk import Party, PrivateTalk, introduction
 from thv_gateway.pipes.private_talks import PrivateTalks, addressed
+from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake
 from thv_gateway.servers.upstream import Estate, Flow, Upstream
 from thv_gateway.sessions.memory import Stay
@@ -67,6 +68,11 @@ class PrivateLink:
     def tools(self) -> tuple[str, ...]:
         """The names of its tools."""
         return self.own.tools
+
+    @property
+    def checked(self) -> Check | None:
+        """The last ping that it answered."""
+        return self.own.checked
 
     @property
     def notes(self) -> tuple[str, ...]:

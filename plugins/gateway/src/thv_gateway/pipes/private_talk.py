@@ -16,6 +16,7 @@ from thv_gateway.messages.versions import Era
 from thv_gateway.pipes.conversation import Conversation
 from thv_gateway.pipes.greeting import INITIALIZED
 from thv_gateway.pipes.pipe import ServerAbsent
+from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake, handshake_of
 from thv_gateway.servers.upstream import Estate
 from thv_gateway.sessions.sessions import Session, capabilities
@@ -98,6 +99,7 @@ class PrivateTalk:
         self.reason = ""
         self.tools: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
+        self.checked: Check | None = None
         self.used = self._clock()
         self.conversation = Conversation(wire, estate, prefix, timeout)
         self.conversation.delivery.only = only

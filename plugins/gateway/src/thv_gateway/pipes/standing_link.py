@@ -20,6 +20,7 @@ from thv_gateway.pipes.greeting import INITIALIZED
 from thv_gateway.pipes.pipe import ServerAbsent
 from thv_gateway.pipes.private_talk import PrivateTalk, PrivateWire
 from thv_gateway.pipes.relisting import Relisting
+from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake, Refused, initialize_request
 from thv_gateway.servers.liveness import Heartbeat
 from thv_gateway.servers.tools import list_tools
@@ -86,6 +87,11 @@ class StandingLink:
         self._relisting = Relisting(self._relist, self._spawn)
         self._heartbeat = Heartbeat(route.workload, route.liveness, _Pinged(self), route.request_timeout, changed)
         self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start())}
+
+    @property
+    def checked(self) -> Check | None:
+        """The last ping that it answered."""
+        return self._heartbeat.checked
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from thv_gateway.messages.versions import Era
 from thv_gateway.relays.flights import Flight, Flights
 from thv_gateway.relays.heads import EVENTS_HEAD, POST_HEAD, Fields, added
 from thv_gateway.relays.probe import Interview, Unauthorized
+from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake, Refused
 from thv_gateway.servers.liveness import Heartbeat
 from thv_gateway.servers.upstream import Estate
@@ -75,6 +76,11 @@ class RelayLink:
         self._obstacle = ""
         self._suspected = self._stale = self._relisting = False
         self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start()), loop.create_task(self._sweep())}
+
+    @property
+    def checked(self) -> Check | None:
+        """The last ping that it answered."""
+        return self._heartbeat.checked
 
     @property
     def notes(self) -> tuple[str, ...]:

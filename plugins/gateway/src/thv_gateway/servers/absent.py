@@ -26,6 +26,7 @@ class Absent:
     tools: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     at_work = False
+    checked = None
     eras = frozenset(Era)
 
     def __init__(self, reason: str) -> None:

@@ -236,8 +236,13 @@ class LiveRoute:
         report, transport = self._reports[self._route.incarnation], self._route.transport
         status, word = _STATUS[report.state]
         available = report.state is RouteState.READY
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         mcp: dict[str, object] = {"available": available, "protocol_version": report.protocol_version}
+        if (check := self._current.endpoint.link.checked) is not None:
+            mcp |= {"response_time_ms": round(check.milliseconds, 3), "last_checked": _stamp(check.at)}
         if report.reason:
             mcp["error"] = report.reason
-        return status, {"status": word, "timestamp": stamp, "transport": transport, "mcp": mcp}
+        return status, {"status": word, "timestamp": _stamp(time.time()), "transport": transport, "mcp": mcp}
+
+
+def _stamp(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

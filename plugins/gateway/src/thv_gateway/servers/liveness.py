@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from thv_core.model.route import Liveness
 from thv_gateway.client.connection import Broken
 from thv_gateway.client.pool import Busy
+from thv_gateway.servers.check import Check
 
 __all__ = ["Heartbeat", "Pinged"]
 
@@ -39,7 +41,8 @@ class Pinged(Protocol):
 class Heartbeat:
     """Watches one server with one timer, whatever it is asked meanwhile.
 
-    ``notes`` says what its user should know: that it is too much at work to answer.
+    ``notes`` says what its user should know: that it is too much at work to answer. ``checked`` is the last ping that
+    it answered.
 
     :param name: of the workload, for the reason.
     :param patience: seconds after which a call is given up. Work excuses silence no longer than a call lasts that came
@@ -51,6 +54,7 @@ class Heartbeat:
         self, name: str, terms: Liveness, server: Pinged, patience: float, changed: Callable[[], None]
     ) -> None:
         self.notes: tuple[str, ...] = ()
+        self.checked: Check | None = None
         self._name = name
         self._terms = terms
         self._server = server
@@ -83,6 +87,7 @@ class Heartbeat:
         except (Broken, Busy, OSError, TimeoutError):
             # A late answer to an earlier ping, or to a call, is a sign of life as well.
             return self._server.heard > asked
+        self.checked = Check(time.time(), (self._clock() - asked) * 1000)
         return True
 
     def _excused(self, since: float) -> bool:

@@ -15,6 +15,7 @@ from thv_gateway.pipes.seats import Seats
 from thv_gateway.process.outlets import Outlets
 from thv_gateway.process.proxylog import ProxyLog
 from thv_gateway.process.values import Values
+from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake, Handshakes
 from thv_gateway.sessions.asked import Asked
 from thv_gateway.sessions.memory import Recollection
@@ -67,6 +68,11 @@ class Upstream(Protocol):
     @property
     def tools(self) -> tuple[str, ...]:
         """The names of its tools."""
+        ...
+
+    @property
+    def checked(self) -> Check | None:
+        """The last ping that it answered."""
         ...
 
     @property
