@@ -201,7 +201,10 @@ class StandingLink:
             self.suspect()
 
     async def _come_back(self) -> None:
-        """Open the session anew, however long that takes; meanwhile the server answers no ping."""
+        """Open the session anew, however long that takes; meanwhile the server answers no ping.
+
+        One that is not somewhere else may be about to end, and still have accepted a last connection.
+        """
         pause = _FIRST_PAUSE
         while self.state is RouteState.READY and self._talk is None:
             with contextlib.suppress(*_TROUBLE, Refused):
@@ -209,14 +212,18 @@ class StandingLink:
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_AWAY)
+            if not (self.route.target_url or await self._accepts()):
+                self._go()
 
     async def _look(self) -> None:
-        accepts = await self._accepts()
-        if not accepts:
-            self._settle(RouteState.GONE, f"{self.route.workload} accepts no connections any more")
-        elif self._talk is None:
+        if await self._accepts():
             await self._come_back()
+        else:
+            self._go()
         self._suspected = False
+
+    def _go(self) -> None:
+        self._settle(RouteState.GONE, f"{self.route.workload} accepts no connections any more")
 
     async def _accepts(self) -> bool:
         pause, waited = _FIRST_PAUSE, 0.0
