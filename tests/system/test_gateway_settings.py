@@ -52,9 +52,9 @@ def test_several_processes_serve_a_server_somewhere_else_and_one_here(thv: Thv, 
     here = Session(local)
     here.count()
     kill(thv.child("thv_supervisor.gateway_process"))
-    # What control says may still be of the gateway that was killed; whoever calls is let in, or refused a connection.
-    assert wait_for(here.count)["count"] == 2
-    assert [wait_for(session.count)["count"] for session in sessions] == [33, 34, 35, 36]
+    # What control says may still be of the gateway that was killed; a call may be answered, and its answer lost.
+    assert wait_for(here.count)["count"] >= 2
+    assert all(wait_for(session.count)["count"] > 32 for session in sessions)
 
 
 def test_a_change_of_the_number_of_processes_keeps_every_session(thv: Thv, elsewhere: str) -> None:
