@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from thv_gateway.pipes import relisting
 from thv_gateway.pipes.pipe import ServerAbsent
-from thv_gateway.pipes.relisting import Relisting
+from thv_gateway.servers import relisting
+from thv_gateway.servers.relisting import Relisting
 
 
 def test_changes_while_a_list_is_made_make_one_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,47 @@ from msgspec import structs
 from thv_core.model.route import RouteState, SessionRedis, Terms
 from thv_gateway.sessions import redis_store as module
 from thv_gateway.sessions.redis_store import RedisStore
-from thv_gateway.sessions.store import MemoryStore, SessionStore, StoreUnavailable
-from thv_testkit.fakes import FakeClock
+from thv_gateway.sessions.store import SessionStore, StoreUnavailable
 from thv_testkit.gateways import McpClient, RunningGateway, free_port
 from thv_testkit.waiting import eventually
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 SERVE = Path(__file__).parent / "programs" / "serve_with_environment.py"
 PASSWORD = "only for this test"
+
+
+class MemoryStore:
+    """A fake: records in the memory of the test."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._key = b""
+        self._records: dict[str, tuple[bytes, float]] = {}
+
+    async def key(self, own: bytes) -> bytes:
+        """See :meth:`SessionStore.key`."""
+        self._key = self._key or own
+        return self._key
+
+    async def put(self, name: str, record: bytes, seconds: float) -> None:
+        """See :meth:`SessionStore.put`."""
+        self._records.pop(name, None)
+        self._records[name] = record, self._clock() + seconds
+
+    async def get(self, name: str, seconds: float) -> bytes | None:
+        """See :meth:`SessionStore.get`."""
+        record, ends = self._records.pop(name, (b"", 0.0))
+        if ends <= self._clock():
+            return None
+        self._records[name] = record, self._clock() + seconds
+        return record
+
+    async def remove(self, name: str) -> None:
+        """See :meth:`SessionStore.remove`."""
+        self._records.pop(name, None)
+
+    async def close(self) -> None:
+        """Do nothing."""
 
 
 class RedisServer:
@@ -207,18 +241,6 @@ def test_a_store_keeps_records_for_as_long_as_they_are_used(store: SessionStore)
         await store.close()
 
     asyncio.run(use())
-
-
-def test_the_memory_of_one_process_is_bounded(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thv_gateway.sessions.store.MAX_RECORDS", 2)
-    store = MemoryStore(lambda: clock.now)
-
-    async def use() -> list[bytes | None]:
-        for name in "abc":
-            await store.put(name, name.encode(), 10)
-        return [await store.get(name, 10) for name in "abc"]
-
-    assert asyncio.run(use()) == [None, b"b", b"c"]
 
 
 def test_a_store_that_says_nothing_is_unavailable_soon(monkeypatch: pytest.MonkeyPatch) -> None:

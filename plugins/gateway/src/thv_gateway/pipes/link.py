@@ -22,11 +22,11 @@ from thv_gateway.pipes.modern_conversation import ModernConversation
 from thv_gateway.pipes.modern_for_legacy import Guise
 from thv_gateway.pipes.noise import Noise
 from thv_gateway.pipes.pipe import MAX_LINE, Locked, Pipe, ServerAbsent
-from thv_gateway.pipes.relisting import Relisting
 from thv_gateway.pipes.talk import Talk
 from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake, Refused
 from thv_gateway.servers.liveness import Heartbeat
+from thv_gateway.servers.relisting import Relisting
 from thv_gateway.servers.tools import list_tools
 from thv_gateway.servers.upstream import Estate
 

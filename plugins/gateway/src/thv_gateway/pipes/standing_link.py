@@ -19,10 +19,10 @@ from thv_gateway.messages.versions import Era
 from thv_gateway.pipes.greeting import INITIALIZED
 from thv_gateway.pipes.pipe import ServerAbsent
 from thv_gateway.pipes.private_talk import PrivateTalk, PrivateWire
-from thv_gateway.pipes.relisting import Relisting
 from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake, Refused, initialize_request
 from thv_gateway.servers.liveness import Heartbeat
+from thv_gateway.servers.relisting import Relisting
 from thv_gateway.servers.tools import list_tools
 from thv_gateway.servers.upstream import Estate
 

@@ -23,6 +23,7 @@ from thv_gateway.relays.probe import Interview, Unauthorized
 from thv_gateway.servers.check import Check
 from thv_gateway.servers.handshake import Handshake, Refused
 from thv_gateway.servers.liveness import Heartbeat
+from thv_gateway.servers.relisting import Relisting
 from thv_gateway.servers.upstream import Estate
 
 __all__ = ["RelayLink"]
@@ -31,7 +32,6 @@ ABSENT_SECONDS = 2.0
 """How long a server that was ready before may refuse connections before it counts as gone."""
 
 _SWEEP_SECONDS = 0.5
-_RELIST_SECONDS = 1.0
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.5
 _PASSED = frozenset({b"last-event-id"})
@@ -74,7 +74,8 @@ class RelayLink:
         self._supply()
         self._unwatch = estate.values.watch(self._supply)
         self._obstacle = ""
-        self._suspected = self._stale = self._relisting = False
+        self._suspected = False
+        self._relisting = Relisting(self._relist, self._spawn)
         self._tasks: set[asyncio.Task[None]] = {loop.create_task(self._start()), loop.create_task(self._sweep())}
 
     @property
@@ -139,11 +140,9 @@ class RelayLink:
             self._spawn(self._look())
 
     def tools_changed(self) -> None:
-        """List the tools again: one list at a time, and one more afterwards."""
-        self._stale = True
-        if not self._relisting and self.state is RouteState.READY:
-            self._relisting = True
-            self._spawn(self._relist())
+        """List the tools again."""
+        if self.state is RouteState.READY:
+            self._relisting.changed()
 
     def finish(self, flight: Flight) -> None:
         """End an exchange: its connection goes back, and nobody watches its client any more."""
@@ -291,16 +290,11 @@ class RelayLink:
         return f"{self.route.workload} accepts no connections on port {self.route.target_port} any more"
 
     async def _relist(self) -> None:
-        while self._stale:
-            self._stale = False
-            with contextlib.suppress(Broken, Busy, OSError, Refused, TimeoutError):
-                async with asyncio.timeout(self.route.start_timeout):
-                    self._known(await Interview(self.client, fields=self.added).handshake(self.route.incarnation))
-                self._estate.handshakes.keep(self.route.incarnation, self.handshake)
-                self._changed()
-            # A server may say so again and again, and each list costs everyone a little.
-            await asyncio.sleep(_RELIST_SECONDS)
-        self._relisting = False
+        with contextlib.suppress(Broken, Busy, OSError, Refused, TimeoutError):
+            async with asyncio.timeout(self.route.start_timeout):
+                self._known(await Interview(self.client, fields=self.added).handshake(self.route.incarnation))
+            self._estate.handshakes.keep(self.route.incarnation, self.handshake)
+            self._changed()
 
     async def _sweep(self) -> None:
         while True:
