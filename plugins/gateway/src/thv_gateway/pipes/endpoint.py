@@ -107,7 +107,7 @@ class PipeEndpoint:
         session = self._session(arrival)
         if session is None:
             # It came in by the stages of a life that kept its sessions itself.
-            return refusal(404, SESSION_NOT_FOUND, "Session not found", message.id if message else b"")
+            return refusal(404, SESSION_NOT_FOUND, "Session not found", arrival.identifier)
         if message is None:
             return self._resume(arrival, session) if arrival.method == "GET" else self._leave(session)
         if message.kind is Kind.REQUEST:

@@ -73,7 +73,7 @@ class EventStream:
         try:
             peer.begin(200, EVENT_HEADERS)
             await self._primed(arrival.peer)
-            identifier = arrival.message.id if arrival.message else b""
+            identifier = arrival.identifier
             await pump(self.mailbox, self.first, lambda each: chain.outward(arrival, each), peer, identifier)
         finally:
             if self.tape is not None:

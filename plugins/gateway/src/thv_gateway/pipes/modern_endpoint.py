@@ -204,7 +204,7 @@ class ModernEndpoint:
 
     def _refused(self, arrival: Arrival, fault: str, text: str) -> Reply:
         arrival.fault = fault
-        return refusal(503, INTERNAL_ERROR, text, arrival.message.id if arrival.message else b"", RETRY)
+        return refusal(503, INTERNAL_ERROR, text, arrival.identifier, RETRY)
 
 
 def _opened(arrival: Arrival, message: Message, talk: ModernConversation) -> tuple[Call, Message]:

@@ -164,7 +164,7 @@ class PrivateEndpoint:
         if message is not None and message.method == "initialize" and message.kind is Kind.REQUEST:
             return await self._initialize(arrival, message, chain)
         session = self._session(arrival)
-        identifier = message.id if message is not None and message.kind is Kind.REQUEST else b""
+        identifier = arrival.identifier
         if session is None:
             return refusal(404, SESSION_NOT_FOUND, "Session not found", identifier)
         if arrival.method == "DELETE":

@@ -16,6 +16,7 @@ from thv_gateway.client.pool import Busy
 from thv_gateway.messages.answers import INTERNAL_ERROR, accepted, refusal
 from thv_gateway.messages.assembly import assemble
 from thv_gateway.messages.parsing import parse_line
+from thv_gateway.relays.answered import WISHES, answers, is_plain_answer, is_strange
 from thv_gateway.relays.flights import Flight, listens
 from thv_gateway.relays.heads import Fields, fields_back
 from thv_gateway.relays.probe import is_events
@@ -31,8 +32,7 @@ __all__ = ["MAX_ANSWER", "RelayEndpoint"]
 
 MAX_ANSWER = 32 * 1024 * 1024
 
-_WISHES = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
-_WAITED_FOR = _WISHES | {"initialize", "subscriptions/listen"}
+_WAITED_FOR = WISHES | {"initialize", "subscriptions/listen"}
 """Much is noted when these are answered."""
 
 _LOST = frozenset({400, 404})
@@ -40,17 +40,6 @@ _LOST = frozenset({400, 404})
 
 _SHARE_OF_STREAMS = 0.75
 """Streams of what the server says by itself may take so much of the connections; the rest is for calls."""
-
-
-class _Outline(msgspec.Struct):
-    jsonrpc: str = ""
-    id: msgspec.Raw = msgspec.Raw(b"")
-    method: str = ""
-    result: msgspec.Raw = msgspec.Raw(b"")
-    error: msgspec.Raw = msgspec.Raw(b"")
-
-
-_outline = msgspec.json.Decoder(_Outline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +150,7 @@ class RelayEndpoint:
             return None
         body = connection.seen()
         answer = only_answer(body) if events else body
-        if answer is None or not _is_plain_answer(answer, arrival):
+        if answer is None or not is_plain_answer(answer, arrival):
             return None
         fields = self._back(arrival, head)
         return Reply(200, body, event_fields(fields) if events else fields)
@@ -190,11 +179,11 @@ class RelayEndpoint:
         link = self.link
         if link.unsupplied:
             arrival.fault = "unavailable"
-            return refusal(503, INTERNAL_ERROR, link.unsupplied, _identifier(arrival), RETRY)
+            return refusal(503, INTERNAL_ERROR, link.unsupplied, arrival.identifier, RETRY)
         is_stream = arrival.method == "GET" or listens(arrival)
         if is_stream and len(link.flights.streams()) >= max(1, len(link.pool) * _SHARE_OF_STREAMS):
             arrival.fault = "busy"
-            return refusal(503, INTERNAL_ERROR, "Too many streams", _identifier(arrival), RETRY)
+            return refusal(503, INTERNAL_ERROR, "Too many streams", arrival.identifier, RETRY)
         return None
 
     async def _relayed(
@@ -287,7 +276,7 @@ class RelayEndpoint:
             return message
         if arrival.message is None:
             self._unpark(arrival, message.id)
-        elif arrival.message.method in _WISHES:
+        elif arrival.message.method in WISHES:
             self._visits.answered(arrival, message)
         return message
 
@@ -299,17 +288,17 @@ class RelayEndpoint:
         link, status, body = self.link, answered.status, answered.body
         if status == 202 and not _is_request(arrival):
             return accepted
-        if not chain.alters and _is_plain_answer(body, arrival):
+        if not chain.alters and is_plain_answer(body, arrival):
             return Reply(status, body, answered.fields)
         message = parse_line(body) if arrival.message is not None else None
-        if message is not None and _answers(message, arrival):
+        if message is not None and answers(message, arrival):
             answer = await chain.outward(arrival, self.passing(arrival, message))
             return Reply(status, assemble(answer) if answer is not None else b"", answered.fields)
-        if _is_strange(status) or (status < 300 and _is_request(arrival)):
+        if is_strange(status) or (status < 300 and _is_request(arrival)):
             link.note("noise", f"HTTP {status} with {len(body)} bytes that are not MCP")
             arrival.fault = "unreadable"
             text = f"{link.route.workload} answered HTTP {status} with what is not MCP"
-            return refusal(502, INTERNAL_ERROR, text, _identifier(arrival))
+            return refusal(502, INTERNAL_ERROR, text, arrival.identifier)
         # What did not pass the stages is no news for a client, only a reason.
         return Reply(status, body if status >= 400 else b"", answered.fields)
 
@@ -323,42 +312,6 @@ def _is_request(arrival: Arrival) -> bool:
     return arrival.message is not None and arrival.message.kind is Kind.REQUEST
 
 
-def _identifier(arrival: Arrival) -> bytes:
-    return arrival.message.id if arrival.message is not None else b""
-
-
-def _is_plain_answer(body: bytes, arrival: Arrival) -> bool:
-    """Tell whether a body is the response to a call and nothing else, so that it can be relayed as it is."""
-    asked = arrival.message
-    if asked is None or asked.kind is not Kind.REQUEST or asked.method in _WISHES:
-        return False
-    try:
-        if not body.isascii():
-            # msgspec does not look into what it skips.
-            body.decode()
-        found = _outline.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    is_response = found.jsonrpc == "2.0" and not found.method and bool(len(found.result) or len(found.error))
-    return is_response and bytes(found.id) == asked.id
-
-
-def _is_strange(status: int) -> bool:
-    """Tell whether a status says nothing here: a redirection, or one that HTTP does not know."""
-    return 300 <= status < 400 or status >= 600
-
-
-def _answers(message: Message, arrival: Arrival) -> bool:
-    """Tell whether a body is about this request, and not the answer to another one."""
-    asked = arrival.message.id if arrival.message is not None else b""
-    if message.kind is not Kind.RESPONSE or message.id in (asked, b"", b"null"):
-        return True
-    try:
-        return bool(asked) and msgspec.json.decode(message.id) == msgspec.json.decode(asked)
-    except msgspec.DecodeError:
-        return False
-
-
 def _ends_with_its_client(arrival: Arrival) -> bool:
     """Tell whether it does: a session's own stream, and every request of MCP 2026-07-28; a legacy call goes on."""
     return arrival.method == "GET" or not is_legacy(arrival)
@@ -366,7 +319,7 @@ def _ends_with_its_client(arrival: Arrival) -> bool:
 
 def _failed(link: RelayLink, flight: Flight, error: Exception) -> Reply:
     arrival, name = flight.arrival, link.route.workload
-    identifier = _identifier(arrival)
+    identifier = arrival.identifier
     if flight.is_stream and flight.fault in ("moved", "drained"):
         # Nothing was to be heard yet: the client opens it again.
         return Reply(200, b"", ((b"content-type", b"text/event-stream"),))

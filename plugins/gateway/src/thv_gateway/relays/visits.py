@@ -85,9 +85,7 @@ class Visits:
         arrival.fault = "unavailable"
         status, text = failed
         code = SESSION_NOT_FOUND if status == 404 else INTERNAL_ERROR
-        return refusal(
-            status, code, text, arrival.message.id if arrival.message else b"", RETRY if status == 503 else ()
-        )
+        return refusal(status, code, text, arrival.identifier, RETRY if status == 503 else ())
 
     def stay_of(self, arrival: Arrival) -> Stay:
         """Return where the session of a request stays here; it has no id when that is nothing to be renewed."""

@@ -72,4 +72,4 @@ class Absent:
 
     async def answer(self, arrival: Arrival, chain: Chain) -> Reply:
         """Refuse."""
-        return refusal(503, INTERNAL_ERROR, self.reason, arrival.message.id if arrival.message else b"")
+        return refusal(503, INTERNAL_ERROR, self.reason, arrival.identifier)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from thv_core.model.message import Kind
 from thv_core.spi.middleware import Reply
 from thv_gateway.messages.answers import unsupported
 from thv_gateway.messages.versions import LEGACY_VERSIONS, MODERN_VERSIONS, Era
@@ -82,11 +81,9 @@ class ByEra:
 
     def _refused(self, arrival: Arrival) -> Reply:
         """Tell a client of an era that is not translated which revisions would be understood."""
-        message = arrival.message
-        identifier = message.id if message is not None and message.kind is Kind.REQUEST else b""
         spoken = [version for era in self.link.eras for version in _VERSIONS[era]]
         requested = arrival.fields.get(b"mcp-protocol-version", b"").decode("latin-1")
-        return unsupported(requested, spoken, identifier)
+        return unsupported(requested, spoken, arrival.identifier)
 
 
 def _spoken(asked: Era, eras: frozenset[Era]) -> Era:

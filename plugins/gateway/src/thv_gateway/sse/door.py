@@ -138,8 +138,7 @@ class SseDoor:
             return _unknown_to(arrival)
         if line.is_full:
             arrival.fault = "busy"
-            identifier = message.id if message is not None else b""
-            return refusal(503, INTERNAL_ERROR, "Too many messages are being answered", identifier, RETRY)
+            return refusal(503, INTERNAL_ERROR, "Too many messages are being answered", arrival.identifier, RETRY)
         line.headers = _without(arrival.headers, _DROPPED)
         if message is not None and message.method == "initialize":
             _begin_anew(arrival)
@@ -208,7 +207,7 @@ class _Stream:
 
 
 async def _nameless(arrival: Arrival, chain: Chain) -> Reply:
-    return refusal(400, INVALID_REQUEST, "session_id is required", arrival.message.id if arrival.message else b"")
+    return refusal(400, INVALID_REQUEST, "session_id is required", arrival.identifier)
 
 
 async def _unknown(arrival: Arrival, chain: Chain) -> Reply:
@@ -216,8 +215,7 @@ async def _unknown(arrival: Arrival, chain: Chain) -> Reply:
 
 
 def _unknown_to(arrival: Arrival) -> Reply:
-    identifier = arrival.message.id if arrival.message is not None else b""
-    return refusal(404, SESSION_NOT_FOUND, "Session not found", identifier)
+    return refusal(404, SESSION_NOT_FOUND, "Session not found", arrival.identifier)
 
 
 def _without(headers: Headers, dropped: frozenset[bytes]) -> Headers:

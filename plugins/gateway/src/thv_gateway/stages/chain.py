@@ -48,6 +48,12 @@ class Arrival(Exchange):
     secure: bool = False
     heading: Heading | None = None
 
+    @property
+    def identifier(self) -> bytes:
+        """The raw id under which it is answered or refused: that of a request, and empty for anything else."""
+        message = self.message
+        return message.id if message is not None and message.kind is Kind.REQUEST else b""
+
 
 class Step(Protocol):
     """One stage, built in or a plugin's."""
@@ -186,8 +192,7 @@ class Chain:
     def _failed(self, step: Step, error: Exception, arrival: Arrival) -> Reply:
         self._complain(type(step).__name__, type(error).__name__)
         arrival.fault = "internal"
-        identifier = arrival.message.id if arrival.message else b""
-        return refusal(500, INTERNAL_ERROR, "Internal error", identifier)
+        return refusal(500, INTERNAL_ERROR, "Internal error", arrival.identifier)
 
 
 def plugin_steps(configs: Iterable[MiddlewareConfig], recipes: Mapping[str, MiddlewareRecipe]) -> list[Step]:

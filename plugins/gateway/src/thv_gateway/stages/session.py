@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from thv_core.model.message import Kind
 from thv_core.spi.middleware import Reply, Stage
 from thv_gateway.messages.answers import INTERNAL_ERROR, LEGACY_ERROR, SESSION_NOT_FOUND, refusal
 from thv_gateway.messages.versions import LEGACY_VERSIONS, Era
@@ -86,6 +85,4 @@ def _readable(given: bytes) -> str | None:
 
 
 def _refused(exchange: Arrival, status: int, text: str) -> Reply:
-    message = exchange.message
-    identifier = message.id if message is not None and message.kind is Kind.REQUEST else b""
-    return refusal(status, _CODES[status], text, identifier, _RETRY if status == 503 else ())
+    return refusal(status, _CODES[status], text, exchange.identifier, _RETRY if status == 503 else ())

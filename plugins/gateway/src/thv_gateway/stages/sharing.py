@@ -40,7 +40,7 @@ class SharingStage(BuiltIn):
         if exchange.era is Era.MODERN or len(given) > _LONGEST:
             return None
         message = exchange.message
-        identifier = message.id if message is not None and message.kind is Kind.REQUEST else b""
+        identifier = exchange.identifier
         try:
             if _opens(message):
                 await self._sharing.agree()

@@ -156,7 +156,7 @@ class Application:
             return await endpoint.answer(arrival, chain)
         except Exception:
             arrival.fault = "internal"
-            return refusal(500, INTERNAL_ERROR, "Internal error", arrival.message.id if arrival.message else b"")
+            return refusal(500, INTERNAL_ERROR, "Internal error", arrival.identifier)
 
     async def _decline(self, request: Request, path: str) -> None:
         request.reply(self._elsewhere(request.method, path))
